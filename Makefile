@@ -1,0 +1,41 @@
+# The two commands are `make run` and `make test`; both set up everything they need by themselves.
+# ARGS goes to the program:  make run ARGS=--drain    make test ARGS="tests/unit -k retry"
+
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: run test check format lock clean
+
+run: .venv/ready
+	@$(BIN)/python -m tasks.demo $(ARGS)
+
+test: .venv/ready
+	$(BIN)/pytest $(ARGS)
+
+check: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: .venv/ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# The file is made last, so an interrupted set-up starts again.
+.venv/ready: pyproject.toml requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "workerqueue needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Pins every package with its hashes, for all platforms; index addresses are left out on purpose.
+lock:
+	uv pip compile --universal --generate-hashes --no-header --python-version 3.11 \
+		pyproject.toml --group dev -o requirements/dev.txt
+
+clean:
+	rm -rf .venv .workerqueue

@@ -1,0 +1,93 @@
+"""What a caller hands in: a job's args, and how they want it inserted."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from workerqueue.errors import ConfigError
+from workerqueue.retry import RetryPolicy
+
+NAME_LENGTH = 128
+
+
+class JobArgs(BaseModel):
+    """The input of one type of job; subclass it and declare `kind()`.
+
+    The kind is stored with every job, so it must not change when the class is renamed. Fields are
+    written under their aliases where they have any, and read under either name. Fields that a newer
+    producer added are ignored.
+    """
+
+    model_config = ConfigDict(
+        populate_by_name=True,
+        serialize_by_alias=True,
+        hide_input_in_errors=True,  # what a job holds must not reach a log through an error's text
+        ser_json_inf_nan="constants",  # so that NaN is seen and refused, instead of becoming null unseen
+    )
+
+    @classmethod
+    @abstractmethod
+    def kind(cls) -> str:
+        """Name this type of job: 1 to 128 printable characters, such as `startRun`."""
+
+    @classmethod
+    def insert_opts(cls) -> InsertOpts | None:
+        """Give this class's own settings; the task table and the caller come before them."""
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InsertOpts:
+    """How to insert one job; what is `None` is inherited, and 0 is a value.
+
+    A setting is looked for here, then in the dynamic queue, the task table, the args class and the
+    client's defaults.
+    """
+
+    queue: str | None = None
+    """A configured queue. The kind's dynamic name is then not used."""
+    dynamic_queue: str | None = None
+    """The name to wait under inside the job's queue: 1 to 128 printable characters."""
+    priority: int | None = None
+    """Smaller runs first; any smallint. Default 1."""
+    max_attempts: int | None = None
+    """How often the job may be started in total, at least 1. Default 3."""
+    scheduled_at: datetime | timedelta | float | None = None
+    """When to run it: an aware datetime, or a time from now (seconds if a number). The past means now."""
+    timeout: timedelta | float | None = None
+    """How long one attempt may take (seconds if a number). Default 60 s."""
+    retry: RetryPolicy | None = None
+    """When to try again after a failure; stored on the job. Default exponential."""
+    on_discard: JobArgs | None = None
+    """Inserted by the very statement that discards this job, in the same commit."""
+    tags: Sequence[str] | None = None
+    """At most 32 labels of 1 to 255 characters."""
+    metadata: Mapping[str, JsonValue] | None = None
+    """JSON that travels with the job, at most 64 KiB."""
+    pending: bool | None = None
+    """Park the job until it is released by hand."""
+
+
+def kind_of(args_class: type[JobArgs]) -> str:
+    """Return the kind that a class declares.
+
+    Raises:
+        ConfigError: If it declares none, or not 1 to 128 printable characters.
+    """
+    kind: object = args_class.kind()
+    if not isinstance(kind, str) or not is_name(kind):
+        raise ConfigError(
+            f"{args_class.__qualname__}.kind() returned {kind!r}; "
+            f"expected 1 to {NAME_LENGTH} printable characters, such as 'startRun'"
+        )
+    return kind
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a text can name a kind or a queue."""
+    return 0 < len(text) <= NAME_LENGTH and text.isprintable() and text == text.strip()
