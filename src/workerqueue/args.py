@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeGuard
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -13,6 +14,7 @@ from workerqueue.errors import ConfigError
 from workerqueue.retry import RetryPolicy
 
 NAME_LENGTH = 128
+A_NAME = f"1 to {NAME_LENGTH} printable characters"
 
 
 class JobArgs(BaseModel):
@@ -79,15 +81,14 @@ def kind_of(args_class: type[JobArgs]) -> str:
     Raises:
         ConfigError: If it declares none, or not 1 to 128 printable characters.
     """
-    kind: object = args_class.kind()
-    if not isinstance(kind, str) or not is_name(kind):
+    kind = args_class.kind()
+    if not is_name(kind):
         raise ConfigError(
-            f"{args_class.__qualname__}.kind() returned {kind!r}; "
-            f"expected 1 to {NAME_LENGTH} printable characters, such as 'startRun'"
+            f"{args_class.__qualname__}.kind() returned {kind!r}; expected {A_NAME}, such as 'startRun'"
         )
     return kind
 
 
-def is_name(text: str) -> bool:
-    """Tell whether a text can name a kind or a queue."""
-    return 0 < len(text) <= NAME_LENGTH and text.isprintable() and text == text.strip()
+def is_name(text: object) -> TypeGuard[str]:
+    """Tell whether a value can name a kind or a queue."""
+    return isinstance(text, str) and 0 < len(text) <= NAME_LENGTH and text.isprintable() and bool(text.strip())

@@ -1,0 +1,50 @@
+"""Durations as callers give them: a timedelta or a number of seconds."""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+
+Duration = timedelta | float
+"""A `timedelta`, or a number of seconds."""
+
+
+def as_timedelta(value: object) -> timedelta:
+    """Read a duration.
+
+    Raises:
+        ValueError: If the value is neither a timedelta nor a finite number of seconds; the text says what came.
+    """
+    if isinstance(value, timedelta):
+        return value
+    # bool is an int to Python, but nobody means one second by True.
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        try:
+            return timedelta(seconds=value)
+        except OverflowError:
+            raise ValueError(f"{value!r} seconds are more than a timedelta holds") from None
+    raise ValueError(f"expected a timedelta or a number of seconds, got {value!r}")
+
+
+def positive(value: object) -> timedelta:
+    """Read a duration longer than nothing.
+
+    Raises:
+        ValueError: As `as_timedelta`, and for a duration of zero or less.
+    """
+    duration = as_timedelta(value)
+    if duration <= timedelta():
+        raise ValueError(f"expected a duration longer than 0, got {value!r}")
+    return duration
+
+
+def not_negative(value: object) -> timedelta:
+    """Read a duration of zero or more.
+
+    Raises:
+        ValueError: As `as_timedelta`, and for a negative duration.
+    """
+    duration = as_timedelta(value)
+    if duration < timedelta():
+        raise ValueError(f"expected a duration of 0 or longer, got {value!r}")
+    return duration

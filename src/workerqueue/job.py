@@ -1,0 +1,121 @@
+"""A job as its worker and its readers see it, its states, and the table of legal transitions.
+
+Theory. A job is *live* until its outcome is final. Live jobs wait (`available`, `scheduled`, `retryable`,
+`pending`) or run (`running`); only a waiting job that is `available` can be claimed. Each change of state is an
+event in `TRANSITIONS`; the database statements make exactly these, and the drawing in `docs/architecture.md` is
+generated from this table. The states are River's eight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from pydantic import BaseModel, JsonValue, TypeAdapter
+
+A = TypeVar("A", covariant=True)
+M = TypeVar("M", bound=BaseModel)
+
+
+class JobState(StrEnum):
+    """Where a job is in its life."""
+
+    AVAILABLE = "available"
+    SCHEDULED = "scheduled"
+    PENDING = "pending"
+    RUNNING = "running"
+    RETRYABLE = "retryable"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    DISCARDED = "discarded"
+
+    @property
+    def is_final(self) -> bool:
+        """Tell whether nothing but an explicit retry moves the job again."""
+        return self in FINAL
+
+
+FINAL: Final = frozenset({JobState.COMPLETED, JobState.CANCELLED, JobState.DISCARDED})
+LIVE: Final = frozenset(JobState) - FINAL
+
+
+class Transition(NamedTuple):
+    """One legal step: what happens, from where (`None`: the job is made) and to where."""
+
+    event: str
+    source: JobState | None
+    target: JobState
+
+
+TRANSITIONS: Final = (
+    Transition("insert", None, JobState.AVAILABLE),
+    Transition("insert for later", None, JobState.SCHEDULED),
+    Transition("insert parked", None, JobState.PENDING),
+    Transition("fall due", JobState.SCHEDULED, JobState.AVAILABLE),
+    Transition("fall due", JobState.RETRYABLE, JobState.AVAILABLE),
+    Transition("claim", JobState.AVAILABLE, JobState.RUNNING),
+    Transition("complete", JobState.RUNNING, JobState.COMPLETED),
+    Transition("fail", JobState.RUNNING, JobState.RETRYABLE),
+    Transition("fail for the last time, discard", JobState.RUNNING, JobState.DISCARDED),
+    Transition("cancel", JobState.RUNNING, JobState.CANCELLED),
+    Transition("snooze", JobState.RUNNING, JobState.SCHEDULED),
+    Transition("cut off by a stop", JobState.RUNNING, JobState.AVAILABLE),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptError:
+    """How one attempt failed."""
+
+    at: datetime
+    attempt: int
+    type: str
+    """The exception's class, such as `TimeoutError`."""
+    error: str
+    trace: str | None = None
+    client: str | None = None
+
+
+# Not frozen: a frozen dataclass of this size takes three times as long to make, and one is made per attempt.
+@dataclass(slots=True)
+class Job(Generic[A]):
+    """One job: everything stored about it, its args as the object their class makes of them."""
+
+    id: int
+    kind: str
+    args: A
+    queue: str
+    """The name it waits under: a configured queue, or a dynamic name such as `runs-42`."""
+    pool: str
+    """The configured queue whose workers run it."""
+    state: JobState
+    priority: int
+    """Smaller runs first."""
+    attempt: int
+    """How many starts have counted: snoozes and starts cut off by a stop do not."""
+    max_attempts: int
+    created_at: datetime
+    scheduled_at: datetime
+    timeout: timedelta
+    attempted_at: datetime | None = None
+    attempted_by: list[str] = field(default_factory=list[str])
+    """The ids of the clients that started it, oldest first."""
+    finalized_at: datetime | None = None
+    errors: list[AttemptError] = field(default_factory=list[AttemptError])
+    tags: list[str] = field(default_factory=list[str])
+    metadata: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    output: JsonValue = None
+
+    def output_as(self, model: type[M]) -> M:
+        """Read the stored output as a Pydantic model.
+
+        Raises:
+            pydantic.ValidationError: If the output is not one.
+        """
+        return model.model_validate(self.output)
+
+
+ERRORS: Final = TypeAdapter(list[AttemptError])
+"""Reads the stored history of failed attempts."""

@@ -1,0 +1,223 @@
+"""What PostgreSQL's jsonb and text can hold: the one door that args, metadata, outputs and errors pass.
+
+The rules and why each is needed: PostgreSQL refuses NUL (22P05) and lone surrogates (22P02) in jsonb, Pydantic
+writes NaN as null without a word, integers beyond 64 bits are stored but refused by readers in other languages,
+and deep nesting is stored but can't be read back (Pydantic ends near 200 levels).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, cast
+
+from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic_core import PydanticSerializationError, to_json
+
+from workerqueue.errors import ArgsError
+from workerqueue.validation import path_of
+
+MAX_ARGS_BYTES = 1024 * 1024
+MAX_OUTPUT_BYTES = 1024 * 1024
+MAX_METADATA_BYTES = 64 * 1024
+MAX_DEPTH = 64
+MAX_TAGS = 32
+MAX_TAG_LENGTH = 255
+MAX_ERROR_BYTES = 8 * 1024
+MAX_TRACE_BYTES = 32 * 1024
+
+INT64 = range(-(2**63), 2**63)
+
+# Found in almost no payload, and without a match there is nothing to refuse: so the careful walk is rare.
+# `null` is what Pydantic makes of a NaN in a nested model whose own settings do not say otherwise.
+_SUSPICIOUS = re.compile(rb"\\u0000|NaN|Infinity|null|[0-9]{19}")
+
+
+class Fault(NamedTuple):
+    """One value that can't be stored: where it is and what is wrong with it."""
+
+    path: str
+    problem: str
+
+
+def encode_model(model: BaseModel, root: str = "args", limit: int = MAX_ARGS_BYTES) -> str:
+    """Write a model as JSON that PostgreSQL will hold and every reader can read back.
+
+    Raises:
+        ArgsError: With the path to the first value that can't be stored.
+    """
+    try:
+        data = model.__pydantic_serializer__.to_json(model)
+    except PydanticSerializationError as error:
+        raise _refusal(_plain(model, root), root, error) from None
+    if _is_suspicious(data):
+        _refuse_faults(_plain(model, root), root)
+    return _within(data, root, limit)
+
+
+def encode_json(value: object, root: str, limit: int) -> str:
+    """Write any value that Pydantic can write as JSON, under the same rules.
+
+    Raises:
+        ArgsError: With the path to the first value that can't be stored.
+    """
+    try:
+        data = to_json(value, inf_nan_mode="constants")
+    except PydanticSerializationError as error:
+        raise _refusal(value, root, error) from None
+    if _is_suspicious(data):
+        _refuse_faults(_to_plain(value), root)
+    return _within(data, root, limit)
+
+
+def decode_model(args_class: type[BaseModel], stored: str | bytes) -> BaseModel:
+    """Read args as their class.
+
+    Raises:
+        ArgsError: With the path to what does not validate. Values are not repeated.
+    """
+    try:
+        return args_class.model_validate_json(stored)
+    except ValidationError as error:
+        raise invalid_args(error) from None
+
+
+def invalid_args(error: ValidationError) -> ArgsError:
+    """Turn Pydantic's refusal of args into ours, without the values."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return ArgsError(path_of(first["loc"], "args"), explain_rest(error))
+
+
+def explain_rest(error: ValidationError) -> str:
+    """Say what is wrong without repeating the path of the first fault."""
+    details = error.errors(include_url=False, include_input=False)
+    first = details[0]["msg"].removeprefix("Value error, ")
+    more = len(details) - 1
+    return f"{first} (and {more} more)" if more else first
+
+
+def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """Check a job's labels: at most 32, each 1 to 255 characters that PostgreSQL can hold.
+
+    Raises:
+        ArgsError: With the path to the first tag that can't be stored.
+    """
+    if isinstance(tags, str):
+        raise ArgsError("tags", f"expected a list of labels, got the text {tags!r}; write [{tags!r}]")
+    if len(tags) > MAX_TAGS:
+        raise ArgsError("tags", f"expected at most {MAX_TAGS} labels, got {len(tags)}")
+    for place, tag in enumerate(tags):
+        path = f"tags[{place}]"
+        if not 0 < len(tag) <= MAX_TAG_LENGTH:
+            raise ArgsError(path, f"expected 1 to {MAX_TAG_LENGTH} characters, got {len(tag)}")
+        if problem := _text_fault(tag):
+            raise ArgsError(path, problem)
+    return tuple(tags)
+
+
+def clean_text(text: str, limit: int) -> str:
+    """Make a text storable whatever it holds, cut to `limit` bytes of UTF-8 with a mark where it was cut.
+
+    For errors and traces, which must never keep a job from ending: NUL becomes U+FFFD, a lone surrogate its
+    escape.
+    """
+    encoded = text.replace("\0", "\ufffd").encode("utf-8", "backslashreplace")
+    if len(encoded) <= limit:
+        return encoded.decode()
+    mark = f"… [cut, {len(encoded)} bytes]"
+    return encoded[: limit - len(mark.encode())].decode(errors="ignore") + mark
+
+
+def faults(value: object, path: str, depth: int = 0) -> Iterator[Fault]:
+    """Find every value in plain Python data that can't be stored, in order."""
+    if isinstance(value, str):
+        if problem := _text_fault(value):
+            yield Fault(path, problem)
+    elif isinstance(value, bool) or value is None:
+        return
+    elif isinstance(value, int):
+        if value not in INT64:
+            yield Fault(path, "expected an integer of at most 64 bits; send larger ones as text")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield Fault(path, f"expected a finite number, got {value}; JSON has no such value")
+    elif isinstance(value, Mapping):
+        yield from _nested_faults(path, depth + 1, _entries(cast("Mapping[object, object]", value), path))
+    elif isinstance(value, list | tuple | set | frozenset):
+        items = cast("Collection[object]", value)
+        yield from _nested_faults(path, depth + 1, ((f"{path}[{n}]", each) for n, each in enumerate(items)))
+
+
+def _nested_faults(path: str, depth: int, entries: Iterable[tuple[str, object]]) -> Iterator[Fault]:
+    if depth > MAX_DEPTH:
+        yield Fault(path[:200], f"expected at most {MAX_DEPTH} levels of nesting")
+        return
+    for where, value in entries:
+        if isinstance(value, _BadKey):
+            yield Fault(where, value.problem)
+        else:
+            yield from faults(value, where, depth)
+
+
+class _BadKey(NamedTuple):
+    problem: str
+
+
+def _entries(mapping: Mapping[object, object], path: str) -> Iterator[tuple[str, object]]:
+    for key, value in mapping.items():
+        if isinstance(key, str) and (problem := _text_fault(key)):
+            yield f"{path}.{key!r}", _BadKey(f"in a key: {problem}")
+        yield f"{path}.{key}", value
+
+
+def _text_fault(text: str) -> str | None:
+    if "\0" in text:
+        return "expected text without NUL characters; PostgreSQL can't store them"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "expected Unicode text, got a lone surrogate; decode the source with its real encoding"
+    return None
+
+
+def _is_suspicious(data: bytes) -> bool:
+    return bool(_SUSPICIOUS.search(data)) or data.count(b"{") + data.count(b"[") > MAX_DEPTH
+
+
+def _refuse_faults(plain: object, root: str) -> None:
+    for fault in faults(plain, root):
+        raise ArgsError(*fault)
+
+
+def _refusal(plain: object, root: str, error: PydanticSerializationError) -> ArgsError:
+    """Find the value Pydantic could not write; its own text names no path."""
+    for fault in faults(plain, root):
+        return ArgsError(*fault)
+    return ArgsError(root, f"can't be written as JSON: {error}")
+
+
+def _plain(model: BaseModel, root: str) -> object:
+    try:
+        return model.model_dump(mode="python")
+    except ValueError:  # what Pydantic raises for data that refers to itself, or is nested past its own limit
+        raise ArgsError(root, f"expected at most {MAX_DEPTH} levels of nesting, and nothing that holds itself") from None
+
+
+def _to_plain(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="python")
+    return value
+
+
+def _within(data: bytes, root: str, limit: int) -> str:
+    if len(data) > limit:
+        raise ArgsError(root, f"expected at most {limit:,} bytes of JSON, got {len(data):,}; store large data elsewhere and pass its id")
+    return data.decode()
+
+
+def read_json(stored: str | None) -> JsonValue:
+    """Read a stored JSON value."""
+    value: JsonValue = None if stored is None else json.loads(stored)
+    return value
