@@ -83,9 +83,7 @@ def kind_of(args_class: type[JobArgs]) -> str:
     """
     kind = args_class.kind()
     if not is_name(kind):
-        raise ConfigError(
-            f"{args_class.__qualname__}.kind() returned {kind!r}; expected {A_NAME}, such as 'startRun'"
-        )
+        raise ConfigError(f"{args_class.__qualname__}.kind() returned {kind!r}; expected {A_NAME}, such as 'startRun'")
     return kind
 
 

@@ -202,7 +202,9 @@ def _plain(model: BaseModel, root: str) -> object:
     try:
         return model.model_dump(mode="python")
     except ValueError:  # what Pydantic raises for data that refers to itself, or is nested past its own limit
-        raise ArgsError(root, f"expected at most {MAX_DEPTH} levels of nesting, and nothing that holds itself") from None
+        raise ArgsError(
+            root, f"expected at most {MAX_DEPTH} levels of nesting, and nothing that holds itself"
+        ) from None
 
 
 def _to_plain(value: object) -> object:
@@ -213,7 +215,10 @@ def _to_plain(value: object) -> object:
 
 def _within(data: bytes, root: str, limit: int) -> str:
     if len(data) > limit:
-        raise ArgsError(root, f"expected at most {limit:,} bytes of JSON, got {len(data):,}; store large data elsewhere and pass its id")
+        raise ArgsError(
+            root,
+            f"expected at most {limit:,} bytes of JSON, got {len(data):,}; store large data elsewhere and pass its id",
+        )
     return data.decode()
 
 

@@ -32,7 +32,9 @@ _CONFIG = ConfigDict(populate_by_name=True, extra="forbid")
 class Fixed(Checked):
     """Wait the same after every failure."""
 
-    delay: Span = Field(default=timedelta(seconds=30), validation_alias="delay_seconds", serialization_alias="delay_seconds")
+    delay: Span = Field(
+        default=timedelta(seconds=30), validation_alias="delay_seconds", serialization_alias="delay_seconds"
+    )
     jitter: Jitter = 0.0
     policy: Literal["fixed"] = Field(default="fixed", kw_only=True, repr=False)
 
@@ -46,7 +48,9 @@ class Fixed(Checked):
 class Exponential(Checked):
     """Wait `base · factor^(n-1)` after the n-th failure, at most `maximum`."""
 
-    base: PositiveSpan = Field(default=timedelta(seconds=5), validation_alias="base_seconds", serialization_alias="base_seconds")
+    base: PositiveSpan = Field(
+        default=timedelta(seconds=5), validation_alias="base_seconds", serialization_alias="base_seconds"
+    )
     factor: Annotated[float, Field(ge=1, le=100)] = 2.0
     maximum: PositiveSpan = Field(
         default=timedelta(hours=1), validation_alias="maximum_seconds", serialization_alias="maximum_seconds"
@@ -63,7 +67,9 @@ class Exponential(Checked):
 class Polynomial(Checked):
     """Wait `base · n^power` after the n-th failure; the defaults are River's `n⁴` seconds ± 10 %."""
 
-    base: PositiveSpan = Field(default=timedelta(seconds=1), validation_alias="base_seconds", serialization_alias="base_seconds")
+    base: PositiveSpan = Field(
+        default=timedelta(seconds=1), validation_alias="base_seconds", serialization_alias="base_seconds"
+    )
     power: Annotated[float, Field(gt=0, le=10)] = 4.0
     maximum: PositiveSpan = Field(
         default=timedelta(days=30), validation_alias="maximum_seconds", serialization_alias="maximum_seconds"

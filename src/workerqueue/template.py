@@ -107,7 +107,5 @@ def _value(args: BaseModel | Mapping[str, object], field: str) -> str:
     if isinstance(value, Enum):
         value = value.value
     if value is None or not isinstance(value, _SCALARS):
-        raise ArgsError(
-            f"args.{field}", "expected text or an integer, since the kind's dynamic queue is named by it"
-        )
+        raise ArgsError(f"args.{field}", "expected text or an integer, since the kind's dynamic queue is named by it")
     return str(value)

@@ -1,0 +1,246 @@
+"""From args and options to one resolved insert.
+
+A setting is looked for in the call (`InsertOpts`), the dynamic queue, the task table, the args class and the
+defaults, in this order; `None` inherits and 0 is a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+from pydantic import JsonValue, ValidationError
+from pydantic_core import to_json
+
+from workerqueue.args import A_NAME, InsertOpts, JobArgs, is_name, kind_of
+from workerqueue.config import (
+    DEFAULT_MAX_ATTEMPTS,
+    DEFAULT_PRIORITY,
+    DEFAULT_QUEUE,
+    DEFAULT_TIMEOUT,
+    MAX_ATTEMPTS,
+    PRIORITIES,
+    Config,
+)
+from workerqueue.durations import as_timedelta, positive
+from workerqueue.errors import ArgsError, OptionError, UnknownKindError, UnknownQueueError, near_matches
+from workerqueue.payload import (
+    MAX_ARGS_BYTES,
+    MAX_METADATA_BYTES,
+    check_tags,
+    encode_json,
+    encode_model,
+    invalid_args,
+)
+from workerqueue.retry import RetryPolicy, write_policy
+
+T = TypeVar("T")
+
+_INHERIT: Final = InsertOpts()
+
+Payload = JobArgs | dict[str, JsonValue]
+"""A job's args: an object of their class, or plain JSON where the class is not known here."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job about to be inserted: every setting found and checked, everything encoded."""
+
+    kind: str
+    args: Payload
+    args_json: str
+    queue: str
+    pool: str
+    priority: int
+    max_attempts: int
+    timeout: timedelta
+    scheduled_at: datetime | None
+    """When it is due; `None` with `delay` counts from the database's now."""
+    delay: timedelta
+    pending: bool
+    retry: str | None
+    tags: tuple[str, ...]
+    metadata: Mapping[str, JsonValue]
+    metadata_json: str | None
+    on_discard: str | None
+
+    def to_follow_up(self) -> str:
+        """Write the job as it is kept on another one, to be inserted by the statement that discards that one."""
+        columns: dict[str, object] = {
+            "kind": self.kind,
+            "queue": self.queue,
+            "pool": self.pool,
+            "priority": self.priority,
+            "max_attempts": self.max_attempts,
+            "timeout_seconds": self.timeout.total_seconds(),
+            "tags": self.tags or None,
+        }
+        written = to_json(columns).decode()
+        # Args, metadata and policy are JSON already; decoding them to encode them again would only cost.
+        rest = f',"args":{self.args_json},"retry":{self.retry or "null"},"metadata":{self.metadata_json or "null"}}}'
+        return written[:-1] + rest
+
+
+class Resolver:
+    """Resolves inserts for one configuration."""
+
+    def __init__(self, config: Config, *, strict: bool = True) -> None:
+        self._config = config
+        self._strict = strict
+        self._checked: dict[type[JobArgs], str] = {}
+
+    def resolve(self, args: JobArgs, opts: InsertOpts | None = None) -> NewJob:
+        """Resolve an insert of typed args.
+
+        Raises:
+            ArgsError: If args, tags or metadata can't be stored; the path says where.
+            OptionError: If an option has a value it can't have.
+            UnknownQueueError: If the queue is not configured.
+            ConfigError: If the kind's dynamic queue does not fit its args class.
+        """
+        if not isinstance(args, JobArgs):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+            raise ArgsError("args", f"expected an object of a JobArgs class, got {type(args).__name__}")
+        kind = self._kind(type(args))
+        return self._resolve(kind, args, encode_model(args), opts or _INHERIT, type(args).insert_opts() or _INHERIT)
+
+    def resolve_plain(
+        self,
+        kind: str,
+        payload: Mapping[str, object],
+        opts: InsertOpts | None,
+        classes: Mapping[str, type[JobArgs]],
+        known: Collection[str],
+    ) -> NewJob:
+        """Resolve an insert by kind; the payload is validated where the kind's class is known.
+
+        Raises:
+            UnknownKindError: If nobody here knows the kind (not when `strict=False`).
+            Exception: And all that `resolve` raises.
+        """
+        args_class = classes.get(kind)
+        if args_class is not None:
+            try:
+                return self.resolve(args_class.model_validate(payload), opts)
+            except ValidationError as error:
+                raise invalid_args(error) from None
+        if self._strict and kind not in known and kind not in self._config.tasks:
+            raise UnknownKindError(
+                f"nobody here knows the kind {kind!r}: no worker, no row in the task table, no declared class; "
+                f"{near_matches(kind, {*known, *self._config.tasks})}"
+            )
+        if not is_name(kind):
+            raise UnknownKindError(f"a kind is {A_NAME}, got {kind!r}")
+        encoded = encode_json(payload, "args", MAX_ARGS_BYTES)
+        return self._resolve(kind, dict(payload), encoded, opts or _INHERIT, _INHERIT)  # type: ignore[arg-type]
+
+    def _kind(self, args_class: type[JobArgs]) -> str:
+        """Give a class's kind, checked against the task table the first time it is seen."""
+        kind = self._checked.get(args_class)
+        if kind is None:
+            kind = kind_of(args_class)
+            self._config.check_class(args_class, kind)
+            self._checked[args_class] = kind
+        return kind
+
+    def _resolve(self, kind: str, args: Payload, args_json: str, opts: InsertOpts, own: InsertOpts) -> NewJob:
+        row = self._config.task(kind)
+        pool = self._pool(_first(opts.queue, row.queue, own.queue, DEFAULT_QUEUE))
+        scheduled_at, delay = _due(opts.scheduled_at, own.scheduled_at, timedelta())
+        metadata = _first(opts.metadata, own.metadata, {})
+        follow_up = _first_or_none(opts.on_discard, own.on_discard)
+        return NewJob(
+            kind=kind,
+            args=args,
+            args_json=args_json,
+            queue=self._queue_name(args, pool, opts, own, kind),
+            pool=pool,
+            priority=_integer(
+                "priority", _first(opts.priority, row.priority, own.priority, DEFAULT_PRIORITY), PRIORITIES
+            ),
+            max_attempts=_integer(
+                "max_attempts",
+                _first(opts.max_attempts, row.max_attempts, own.max_attempts, DEFAULT_MAX_ATTEMPTS),
+                MAX_ATTEMPTS,
+            ),
+            timeout=_timeout(opts.timeout, row.timeout, own.timeout, DEFAULT_TIMEOUT),
+            scheduled_at=scheduled_at,
+            delay=delay,
+            pending=_first(opts.pending, own.pending, False),
+            retry=_retry(opts.retry, row.retry, own.retry),
+            tags=check_tags(_first(opts.tags, own.tags, ())),
+            metadata=metadata,
+            metadata_json=encode_json(metadata, "metadata", MAX_METADATA_BYTES) if metadata else None,
+            on_discard=None if follow_up is None else self.resolve(follow_up).to_follow_up(),
+        )
+
+    def _pool(self, queue: str) -> str:
+        if self._strict and queue not in self._config.all_queues:
+            raise UnknownQueueError(
+                f"no queue {queue!r} is configured; {near_matches(queue, self._config.all_queues)} "
+                "(a name inside a queue is `dynamic_queue`)"
+            )
+        if not is_name(queue):
+            raise UnknownQueueError(f"a queue's name is {A_NAME}, got {queue!r}")
+        return queue
+
+    def _queue_name(self, args: Payload, pool: str, opts: InsertOpts, own: InsertOpts, kind: str) -> str:
+        """Give the name to wait under: a dynamic one where there is one, else the pool's own."""
+        if opts.dynamic_queue is not None:
+            return _dynamic_name(opts.dynamic_queue)
+        if opts.queue is not None:
+            return pool
+        template = self._config.task(kind).template
+        if template is not None:
+            return template.render(args)
+        return pool if own.dynamic_queue is None else _dynamic_name(own.dynamic_queue)
+
+
+def _first(*values: T | None) -> T:
+    """Give the first setting that is set; the last is a default and always is."""
+    return next(value for value in values if value is not None)
+
+
+def _first_or_none(*values: T | None) -> T | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _dynamic_name(name: str) -> str:
+    if not is_name(name):
+        raise OptionError(f"dynamic_queue: expected {A_NAME}, got {name!r}")
+    return name
+
+
+def _integer(option: str, value: int, legal: range) -> int:
+    if type(value) is not int or value not in legal:  # True is an int to Python, and no priority
+        raise OptionError(f"{option}: expected an integer from {legal.start} to {legal.stop - 1}, got {value!r}")
+    return value
+
+
+def _retry(*settings: RetryPolicy | None) -> str | None:
+    policy = _first_or_none(*settings)
+    return None if policy is None else write_policy(policy)
+
+
+def _timeout(*settings: timedelta | float | None) -> timedelta:
+    try:
+        return positive(_first(*settings))
+    except ValueError as error:
+        raise OptionError(f"timeout: {error}") from None
+
+
+def _due(*settings: datetime | timedelta | float | None) -> tuple[datetime | None, timedelta]:
+    """Split a due time into an instant, or a delay from the database's now; the past means now."""
+    when = _first(*settings)
+    if isinstance(when, datetime):
+        if when.tzinfo is None:
+            raise OptionError(
+                f"scheduled_at: expected an aware datetime, got the naive {when.isoformat()}; "
+                "give it a zone, such as datetime.now(UTC) or .replace(tzinfo=UTC)"
+            )
+        return when, timedelta()
+    try:
+        return None, max(as_timedelta(when), timedelta())
+    except ValueError as error:
+        raise OptionError(f"scheduled_at: {error}, or an aware datetime") from None

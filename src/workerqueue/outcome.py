@@ -1,0 +1,166 @@
+"""What one attempt means for its job: pure rules from a result or an error to an `Outcome`.
+
+A worker ends its job by returning (completed), by raising one of the four below, or by raising anything else
+(failed: tried again while attempts are left).
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from pydantic_core import to_json
+
+from workerqueue.durations import Duration, not_negative
+from workerqueue.errors import ArgsError
+from workerqueue.job import JobState
+from workerqueue.payload import MAX_ERROR_BYTES, MAX_OUTPUT_BYTES, MAX_TRACE_BYTES, clean_text, encode_json
+from workerqueue.retry import delay_after, read_policy
+
+
+class JobOutcome(Exception):  # noqa: N818 - raised to say how a job ends, which need not be an error
+    """What a worker raises to end its attempt its own way; raise one of its four kinds."""
+
+
+class JobCancel(JobOutcome):
+    """End the job as `cancelled`: it is not wanted any more."""
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class JobDiscard(JobOutcome):
+    """End the job as `discarded` though attempts are left: trying again can't help."""
+
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class JobSnooze(JobOutcome):
+    """Run the job again after a delay (seconds if a number); the attempt does not count."""
+
+    def __init__(self, delay: Duration) -> None:
+        self.delay = not_negative(delay)
+        super().__init__(f"for {self.delay}")
+
+
+class JobRetry(JobOutcome):
+    """Fail this attempt and try again, after `delay` if given (seconds if a number); the attempt counts."""
+
+    def __init__(self, delay: Duration | None = None) -> None:
+        self.delay = None if delay is None else not_negative(delay)
+        super().__init__("" if self.delay is None else f"after {self.delay}")
+
+
+class JobTimeoutError(TimeoutError):
+    """The error recorded for an attempt that took longer than it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What the rules need to know of the attempt that has ended."""
+
+    number: int
+    max_attempts: int
+    retry: str | None
+    """The job's stored policy; `None` is the default one."""
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What to write for one run that has ended."""
+
+    event: str
+    """What happened, as subscribers and logs know it: `completed`, `failed`, `snoozed`, …"""
+    state: JobState
+    delay: timedelta = timedelta()
+    """How long from the database's now until the job is due again."""
+    counts: bool = True
+    """Whether this start counts as an attempt."""
+    error: str | None = None
+    """The entry for the job's error history, as JSON without its time: the database's clock gives that."""
+    output: str | None = None
+    reason: str | None = None
+    """The error in one line, for logs."""
+
+
+COMPLETED: Final = Outcome("completed", JobState.COMPLETED)
+INTERRUPTED: Final = Outcome("interrupted", JobState.AVAILABLE, counts=False)
+"""A stop cut the run off: the job goes back and the start does not count."""
+
+
+def returned(value: object, attempt: Attempt, random: Callable[[], float]) -> Outcome:
+    """Conclude an attempt whose worker returned; an output that can't be stored fails it."""
+    if value is None:
+        return COMPLETED
+    try:
+        return Outcome("completed", JobState.COMPLETED, output=encode_json(value, "output", MAX_OUTPUT_BYTES))
+    except ArgsError as error:
+        return raised(OutputError(str(error)), attempt, random)
+
+
+def raised(
+    error: BaseException, attempt: Attempt, random: Callable[[], float], *, delay: timedelta | None = None
+) -> Outcome:
+    """Conclude an attempt that ended with an exception.
+
+    `delay` is the worker's own rule for the time to the next attempt; a delay that the exception carries
+    comes before it, the job's policy after it.
+    """
+    if isinstance(error, JobSnooze):
+        state = JobState.SCHEDULED if error.delay else JobState.AVAILABLE
+        return Outcome("snoozed", state, error.delay, counts=False)
+    record, reason = _record(error, attempt), _one_line(error)
+    if isinstance(error, JobCancel):
+        return Outcome("cancelled", JobState.CANCELLED, error=record, reason=reason)
+    if isinstance(error, JobDiscard) or attempt.number >= attempt.max_attempts:
+        return Outcome("discarded", JobState.DISCARDED, error=record, reason=reason)
+    if isinstance(error, JobRetry) and error.delay is not None:
+        delay = error.delay
+    if delay is None:
+        delay = delay_after(read_policy(attempt.retry), attempt.number, random)
+    return Outcome("failed", JobState.RETRYABLE, delay, error=record, reason=reason)
+
+
+class OutputError(ValueError):
+    """The error recorded for an attempt whose output can't be stored."""
+
+
+def undecodable(error: ArgsError, attempt: Attempt) -> Outcome:
+    """Conclude an attempt whose args no longer fit their class: it is discarded, since waiting mends nothing."""
+    return Outcome(
+        "discarded", JobState.DISCARDED, error=_record(error, attempt, with_trace=False), reason=_one_line(error)
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    text = clean_text(str(error), 500).replace("\n", " ")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _record(error: BaseException, attempt: Attempt, *, with_trace: bool = True) -> str:
+    trace = None
+    if with_trace and not isinstance(error, JobOutcome):
+        # Without locals: they may hold what must not be stored.
+        trace = clean_text("".join(traceback.format_exception(error)), MAX_TRACE_BYTES)
+    entry = {
+        "attempt": attempt.number,
+        "type": type(error).__name__,
+        "error": clean_text(_text_of(error), MAX_ERROR_BYTES),
+        "trace": trace,
+        "client": attempt.client,
+    }
+    return to_json(entry).decode()
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:  # noqa: BLE001 - an exception whose __str__ raises must not lose the job
+        return f"(its text can't be read: {type(broken).__name__})"

@@ -1,0 +1,218 @@
+"""Who works which kind: the registry, and the class form of a worker."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Generic, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from workerqueue.args import JobArgs, kind_of
+from workerqueue.errors import DuplicateKindError, WorkerError
+from workerqueue.job import Job
+
+A = TypeVar("A", bound=JobArgs)
+R = TypeVar("R")
+
+AnyWork = Callable[[Job[JobArgs]], object]
+"""A worker's function after its args class has been looked up: the registry is what keeps the two together."""
+
+
+class Worker(Generic[A]):
+    """Works the jobs of one kind: the class form, for rules and dependencies of its own.
+
+    Subclass `Worker[StartRunArgs]`, define `work`, and give an instance to `Workers.add`.
+    """
+
+    async def work(self, job: Job[A]) -> object:
+        """Do the job; what is returned is stored as its output."""
+        del job
+        raise WorkerError(f"{type(self).__name__} does not define `async def work(self, job)`")
+
+    def timeout(self, job: Job[A]) -> timedelta | float | None:
+        """Give the longest this attempt may take (seconds if a number); `None` keeps the job's own timeout."""
+        del job
+        return None
+
+    def next_retry(self, job: Job[A], error: BaseException) -> timedelta | float | None:
+        """Give the time to the next attempt (seconds if a number); `None` keeps the job's own policy.
+
+        Asked after each failed attempt but the last.
+        """
+        del job, error
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """One kind and what works it."""
+
+    kind: str
+    args_class: type[JobArgs]
+    work: AnyWork
+    is_async: bool
+    """Whether `work` is a coroutine function; a plain function runs in a thread."""
+    rules: Worker[JobArgs]
+    """Where `timeout` and `next_retry` are asked."""
+
+
+class Workers:
+    """The workers of one application: kind → what works it.
+
+    The kind comes from the annotation `Job[StartRunArgs]`::
+
+        workers = Workers()
+
+        @workers.worker
+        async def start_run(job: Job[StartRunArgs]) -> None: ...
+    """
+
+    def __init__(self) -> None:
+        self._registrations: dict[str, Registration] = {}
+        self._classes: dict[str, type[JobArgs]] = {}
+
+    def worker(self, function: Callable[[Job[A]], R]) -> Callable[[Job[A]], R]:
+        """Register a function as the worker of its kind, and return it unchanged.
+
+        A coroutine function runs on the event loop, a plain function in a thread.
+
+        Raises:
+            WorkerError: If its first parameter is not annotated `Job[SomeArgs]`.
+            DuplicateKindError: If the kind has a worker already.
+        """
+        self._register_function(function, _callers_names())
+        return function
+
+    def add(self, work: Callable[[Job[A]], object] | Worker[A]) -> None:
+        """Register a function, or an instance of a `Worker` class.
+
+        Raises:
+            WorkerError: If the args class can't be read from it.
+            DuplicateKindError: If the kind has a worker already.
+        """
+        if isinstance(work, type):
+            raise WorkerError(
+                f"expected a function or a worker object, got the class {work.__name__}; add {work.__name__}()"
+            )
+        if isinstance(work, Worker):
+            self._register_object(work)  # pyright: ignore[reportUnknownArgumentType] - isinstance forgets the A
+        else:
+            self._register_function(work, _callers_names())
+
+    def declare(self, *args_classes: type[JobArgs]) -> None:
+        """Make kinds known without working them here, so that they can be inserted by name.
+
+        Raises:
+            DuplicateKindError: If another class has the same kind.
+        """
+        for args_class in args_classes:
+            self._know(args_class)
+
+    def get(self, kind: str) -> Registration | None:
+        """Find what works a kind."""
+        return self._registrations.get(kind)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds that have a worker here."""
+        return list(self._registrations)
+
+    @property
+    def classes(self) -> Mapping[str, type[JobArgs]]:
+        """The args class of every kind known here, worked or declared."""
+        return self._classes
+
+    def __iter__(self) -> Iterator[Registration]:
+        return iter(self._registrations.values())
+
+    def __len__(self) -> int:
+        return len(self._registrations)
+
+    def _register_function(self, function: Callable[[Job[A]], object], names: Mapping[str, object]) -> None:
+        if not callable(function):
+            raise WorkerError(f"expected a function or a worker object, got {function!r}")
+        if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+            raise WorkerError(f"{_name(function)} is a generator; a worker returns, it does not yield")
+        # The registry keeps class and function together, which is what makes this cast true.
+        work = cast("AnyWork", function)
+        is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            getattr(function, "__call__", None)  # noqa: B004 - an object whose __call__ is a coroutine function
+        )
+        self._register(_args_class_of(function, names), work, is_async=is_async, rules=_NO_RULES)
+
+    def _register_object(self, worker: Worker[A]) -> None:
+        work = cast("AnyWork", worker.work)
+        if not inspect.iscoroutinefunction(worker.work):
+            raise WorkerError(f"{type(worker).__name__}.work is not a coroutine function; write `async def work`")
+        rules = cast("Worker[JobArgs]", worker)
+        self._register(_args_class_of_worker(type(worker)), work, is_async=True, rules=rules)
+
+    def _register(self, args_class: type[JobArgs], work: AnyWork, *, is_async: bool, rules: Worker[JobArgs]) -> None:
+        kind = self._know(args_class)
+        if kind in self._registrations:
+            raise DuplicateKindError(
+                f"{kind!r} has a worker already ({_name(self._registrations[kind].work)}); "
+                f"{_name(work)} can't be another"
+            )
+        self._registrations[kind] = Registration(kind, args_class, work, is_async, rules)
+
+    def _know(self, args_class: type[JobArgs]) -> str:
+        kind = kind_of(args_class)
+        known = self._classes.setdefault(kind, args_class)
+        if known is not args_class:
+            raise DuplicateKindError(
+                f"{known.__qualname__} and {args_class.__qualname__} both declare the kind {kind!r}; rename one"
+            )
+        return kind
+
+
+_NO_RULES: Worker[JobArgs] = Worker()
+
+
+def _callers_names() -> Mapping[str, object]:
+    """Give the local names where a worker is registered, so that args classes made in a function can be annotated."""
+    frame = inspect.currentframe()
+    caller = frame and frame.f_back and frame.f_back.f_back
+    return dict(caller.f_locals) if caller else {}
+
+
+def _args_class_of(function: Callable[..., object], names: Mapping[str, object]) -> type[JobArgs]:
+    """Read the args class from the first parameter's annotation `Job[SomeArgs]`."""
+    called = function if inspect.isroutine(function) else type(function).__call__
+    parameters = list(inspect.signature(function).parameters)
+    try:
+        hints = get_type_hints(called, localns=dict(names))
+    except NameError as error:
+        raise WorkerError(
+            f"{_name(function)}: its annotations can't be read ({error}); import the args class where the worker "
+            "is defined, not under TYPE_CHECKING"
+        ) from None
+    annotation = hints.get(parameters[0]) if parameters else None
+    args_class = _job_parameter(annotation)
+    if args_class is None:
+        raise WorkerError(f"{_name(function)}: expected one parameter annotated Job[SomeArgs], got {annotation!r}")
+    return args_class
+
+
+def _args_class_of_worker(worker_class: type[object]) -> type[JobArgs]:
+    """Read the args class from a base such as `Worker[SomeArgs]`."""
+    for ancestor in worker_class.__mro__:
+        for base in getattr(ancestor, "__orig_bases__", ()):
+            parameters = get_args(base)
+            if get_origin(base) is Worker and isinstance(parameters[0], type):
+                return cast("type[JobArgs]", parameters[0])
+    raise WorkerError(f"{worker_class.__name__}: expected a class derived from Worker[SomeArgs]")
+
+
+def _job_parameter(annotation: object) -> type[JobArgs] | None:
+    if get_origin(annotation) is not Job:
+        return None
+    (parameter,) = get_args(annotation)
+    if isinstance(parameter, type) and issubclass(parameter, JobArgs):
+        return parameter
+    return None
+
+
+def _name(work: object) -> str:
+    return getattr(work, "__qualname__", None) or type(work).__qualname__
