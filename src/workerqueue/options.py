@@ -219,7 +219,7 @@ def _integer(option: str, value: int, legal: range) -> int:
 
 
 def _retry(*settings: RetryPolicy | None) -> str | None:
-    policy = _first_or_none(*settings)
+    policy = next((each for each in settings if each is not None), None)
     return None if policy is None else write_policy(policy)
 
 

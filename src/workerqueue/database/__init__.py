@@ -1,0 +1,26 @@
+"""The one door to PostgreSQL: the only room that knows the driver, with one `.sql` file per statement."""
+
+from workerqueue.database.caller import AsyncpgRunner, Connection, Runner, in_callers_transaction
+from workerqueue.database.connection import Database, Pool
+from workerqueue.database.driver_errors import RefusedDataError, in_our_words
+from workerqueue.database.jobs import Finished, Inserted, StoredJob
+from workerqueue.database.migrate import Migration, Migrations, migrate
+from workerqueue.database.reconnect import keep_trying
+
+__all__ = [
+    "AsyncpgRunner",
+    "Connection",
+    "Database",
+    "Finished",
+    "Inserted",
+    "Migration",
+    "Migrations",
+    "Pool",
+    "RefusedDataError",
+    "Runner",
+    "StoredJob",
+    "in_callers_transaction",
+    "in_our_words",
+    "keep_trying",
+    "migrate",
+]

@@ -1,0 +1,177 @@
+"""Connections: the pool for inserts and the application's own work, and dedicated ones for the engine's loops."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import anyio
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from workerqueue.database.caller import Connection
+from workerqueue.database.driver_errors import in_our_words
+from workerqueue.database.jobs import JobTable
+from workerqueue.database.statements import quoted_schema
+from workerqueue.errors import ConfigError, DatabaseUnavailableError
+
+if TYPE_CHECKING:
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    PooledConnection: TypeAlias = PoolConnectionProxy[asyncpg.Record]
+else:
+    Pool: TypeAlias = asyncpg.Pool
+    PooledConnection: TypeAlias = PoolConnectionProxy
+
+CONNECT_TIMEOUT: Final = 5.0
+DEDICATED: Final = 4
+"""Connections a working client holds for itself: to listen, to claim, to complete, to schedule."""
+
+_URL_VARIABLES: Final = ("WORKERQUEUE_DATABASE_URL", "DATABASE_URL")
+
+
+def find_database_url() -> str | None:
+    """Find the database in the environment; `None` leaves it to the `PG*` variables.
+
+    Raises:
+        ConfigError: If nothing there says which database to use.
+    """
+    for variable in _URL_VARIABLES:
+        if url := os.environ.get(variable):
+            return url
+    if os.environ.get("PGHOST") or os.environ.get("PGSERVICE") or os.environ.get("PGDATABASE"):
+        return None
+    raise ConfigError(
+        "no database given: pass its URL (--database-url postgresql://…), or set "
+        f"{', '.join(_URL_VARIABLES)} or PGHOST and its kin; `workerqueue dev` starts one for you"
+    )
+
+
+class Database:
+    """One PostgreSQL database as one schema of this library uses it.
+
+    Args:
+        source: A URL, the caller's own pool (which is neither closed nor changed), or `None` for what the
+            environment says.
+        schema: The schema that holds the tables.
+        name: What the connections call themselves to the server.
+    """
+
+    def __init__(self, source: str | Pool | None, schema: str, name: str = "workerqueue") -> None:
+        quoted_schema(schema)
+        self.schema = schema
+        digest = hashlib.blake2b(schema.encode(), digest_size=8).hexdigest()
+        self.channel = f"workerqueue_{digest}"
+        self.jobs = JobTable(schema, self.channel)
+        self._name = name
+        self._owns_pool = not isinstance(source, asyncpg.Pool)
+        self._url = None if isinstance(source, asyncpg.Pool) else source or find_database_url()
+        self._pool: Pool | None = source if isinstance(source, asyncpg.Pool) else None
+
+    def check_room_for_engine(self) -> None:
+        """Check that a caller's pool has room for the connections a working client holds.
+
+        Raises:
+            ConfigError: If it is too small; the application's own work would wait for ever.
+        """
+        if self._pool is not None and not self._owns_pool and self._pool.get_max_size() <= DEDICATED:
+            raise ConfigError(
+                f"the pool given has max_size={self._pool.get_max_size()}; a working client holds {DEDICATED} of its "
+                f"connections (to listen, claim, complete and schedule): give it more than {DEDICATED}, or a URL"
+            )
+
+    async def open(self) -> None:
+        """Make the pool; connections are made when they are needed."""
+        if self._pool is None:
+            try:
+                self._pool = await asyncpg.create_pool(
+                    self._url, min_size=0, max_size=10, timeout=CONNECT_TIMEOUT, server_settings=self._settings()
+                )
+            except (ValueError, asyncpg.InterfaceError):  # its text repeats the URL, password and all
+                raise _BAD_URL from None
+
+    async def close(self) -> None:
+        """Close the pool if it is ours."""
+        if self._owns_pool and self._pool is not None:
+            pool, self._pool = self._pool, None
+            with anyio.move_on_after(CONNECT_TIMEOUT):
+                await pool.close()
+                return
+            pool.terminate()
+
+    @asynccontextmanager
+    async def acquire(self, timeout: float = CONNECT_TIMEOUT) -> AsyncGenerator[Connection]:
+        """Take a connection from the pool, trying again until `timeout` seconds have passed.
+
+        Raises:
+            DatabaseUnavailableError: If none could be had in that time.
+        """
+        connection = await self._first_connection(timeout)
+        try:
+            yield connection
+        finally:
+            await self._release(connection)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Connection]:
+        """Take a connection from the pool with a transaction open on it."""
+        async with self.acquire() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def dedicated(self) -> AsyncGenerator[Connection]:
+        """Hold a connection that nobody else uses, outside the pool where the pool is ours."""
+        if not self._owns_pool:
+            async with self.acquire() as connection:
+                yield connection
+            return
+        with in_our_words(self.schema):
+            connection = await asyncpg.connect(
+                self._url, timeout=CONNECT_TIMEOUT, server_settings=self._settings(), statement_cache_size=100
+            )
+        try:
+            yield connection
+        finally:
+            with anyio.CancelScope(shield=True):
+                await _close(connection)
+
+    async def _first_connection(self, timeout: float) -> PooledConnection:
+        if self._pool is None:
+            await self.open()
+        assert self._pool is not None  # noqa: S101 - open() sets it
+        deadline = anyio.current_time() + timeout
+        pause = 0.05
+        while True:
+            left = deadline - anyio.current_time()
+            try:
+                with in_our_words(self.schema):
+                    return await self._pool.acquire(timeout=max(left, 0.001))
+            except DatabaseUnavailableError:
+                # A restart takes a moment; nothing has been sent yet, so trying again repeats nothing.
+                if left <= pause:
+                    raise
+            await anyio.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+    async def _release(self, connection: PooledConnection) -> None:
+        if self._pool is not None:
+            with anyio.CancelScope(shield=True):
+                await self._pool.release(connection, timeout=CONNECT_TIMEOUT)
+
+    def _settings(self) -> dict[str, str]:
+        return {"application_name": self._name}
+
+
+_BAD_URL: Final = ConfigError(
+    "the database's URL can't be read; expected postgresql://user:password@host:port/database"
+)
+
+
+async def _close(connection: Connection) -> None:
+    """Close politely, or at once when the server does not answer."""
+    try:
+        await connection.close(timeout=1.0)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()

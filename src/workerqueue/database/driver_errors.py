@@ -1,0 +1,61 @@
+"""The driver's errors in this library's words: what happened and the cure, never a value of a statement."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import asyncpg
+
+from workerqueue.errors import DatabaseError, DatabaseUnavailableError, SchemaError
+
+# The server can't be reached, is starting, stopping or full, or the connection was lost.
+_UNAVAILABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InterfaceError,
+)
+_NOT_MIGRATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError)
+
+# Classes of SQLSTATE that blame the data of a statement rather than the statement or the server.
+_DATA_CLASSES = ("22", "54")
+
+
+class RefusedDataError(DatabaseError):
+    """PostgreSQL refused a value of a statement."""
+
+
+@contextmanager
+def in_our_words(schema: str) -> Generator[None]:
+    """Raise what the driver raises as `DatabaseError`s.
+
+    The driver's own error is not chained: its text holds the values of the statement.
+    """
+    try:
+        yield
+    except asyncpg.DataError as error:  # also an InterfaceError when the driver itself can't encode a value
+        raise RefusedDataError(f"a statement holds a value that can't be stored: {_describe(error)}") from None
+    except _UNAVAILABLE as error:
+        raise DatabaseUnavailableError(f"PostgreSQL is not available: {_describe(error)}") from None
+    except _NOT_MIGRATED:
+        raise SchemaError(
+            f"schema {schema!r} is not migrated: run `workerqueue migrate up --schema {schema}`, "
+            f"or await migrate(database, schema={schema!r})"
+        ) from None
+    except asyncpg.PostgresError as error:
+        kind = RefusedDataError if (error.sqlstate or "")[:2] in _DATA_CLASSES else DatabaseError
+        raise kind(f"PostgreSQL refused a statement: {_describe(error)}") from None
+
+
+def _describe(error: BaseException) -> str:
+    """Name an error by its class and code: texts of the driver repeat values and addresses."""
+    if isinstance(error, asyncpg.PostgresError):
+        return f"{type(error).__name__} ({error.sqlstate})"
+    if isinstance(error, asyncpg.InterfaceError) and not isinstance(error, asyncpg.DataError):
+        return f"{type(error).__name__} ({error})"  # about the use of a connection; holds no value
+    if isinstance(error, OSError) and error.strerror:
+        return f"{type(error).__name__} ({error.strerror})"
+    return type(error).__name__

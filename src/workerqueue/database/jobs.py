@@ -1,0 +1,197 @@
+"""The job tables: one method per statement, named as its file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple, TypeVar, cast
+
+from pydantic import JsonValue
+
+from workerqueue.database.caller import Connection, Runner
+from workerqueue.database.driver_errors import in_our_words
+from workerqueue.database.statements import statement
+from workerqueue.job import ERRORS, Job, JobState
+from workerqueue.options import NewJob
+from workerqueue.outcome import Outcome
+from workerqueue.payload import read_json
+
+A = TypeVar("A")
+
+CALL_TIMEOUT: Final = 10.0
+"""Seconds that one statement of the path may take."""
+
+
+class Inserted(NamedTuple):
+    """What the database decided about a new job."""
+
+    id: int
+    state: JobState
+    created_at: datetime
+    scheduled_at: datetime
+
+
+class Finished(NamedTuple):
+    """A run that has ended, and how."""
+
+    id: int
+    lease: int
+    outcome: Outcome
+
+
+# Not frozen, for the reason given at Job: one is made per attempt.
+@dataclass(slots=True)
+class StoredJob:
+    """A row of a job table with its JSON still text: it is decoded job by job, so that a bad row fails alone."""
+
+    id: int
+    kind: str
+    args: str
+    queue: str
+    pool: str
+    state: str
+    priority: int
+    attempt: int
+    max_attempts: int
+    timeout: timedelta
+    created_at: datetime
+    scheduled_at: datetime
+    attempted_at: datetime | None
+    attempted_by: list[str] | None
+    finalized_at: datetime | None
+    errors: str | None
+    tags: list[str] | None
+    metadata: str | None
+    retry: str | None
+    output: str | None
+    lease: int | None
+
+    def to_job(self, args: A) -> Job[A]:
+        """Make the job as its worker and its readers see it."""
+        return Job(
+            id=self.id,
+            kind=self.kind,
+            args=args,
+            queue=self.queue,
+            pool=self.pool,
+            state=JobState(self.state),
+            priority=self.priority,
+            attempt=self.attempt,
+            max_attempts=self.max_attempts,
+            created_at=self.created_at,
+            scheduled_at=self.scheduled_at,
+            timeout=self.timeout,
+            attempted_at=self.attempted_at,
+            attempted_by=self.attempted_by or [],
+            finalized_at=self.finalized_at,
+            errors=ERRORS.validate_json(self.errors) if self.errors else [],
+            tags=self.tags or [],
+            metadata=cast("dict[str, JsonValue]", read_json(self.metadata)) if self.metadata else {},
+            output=read_json(self.output),
+        )
+
+
+class JobTable:
+    """The statements over `job` and `job_finalized` in one schema."""
+
+    def __init__(self, schema: str, channel: str) -> None:
+        self._schema = schema
+        self._channel = channel
+
+    async def insert_jobs(self, runner: Runner, jobs: Sequence[NewJob], timeout: float) -> list[Inserted]:
+        """Insert jobs; the results are in the order of the input."""
+        columns = (
+            [job.kind for job in jobs],
+            [job.args_json for job in jobs],
+            [job.queue for job in jobs],
+            [job.pool for job in jobs],
+            [job.priority for job in jobs],
+            [job.max_attempts for job in jobs],
+            [job.timeout.total_seconds() for job in jobs],
+            [job.scheduled_at for job in jobs],
+            [job.delay.total_seconds() for job in jobs],
+            [job.pending for job in jobs],
+            [job.retry for job in jobs],
+            [_array_literal(job.tags) if job.tags else None for job in jobs],
+            [job.metadata_json for job in jobs],
+            [job.on_discard for job in jobs],
+        )
+        sql = statement("insert_jobs", self._schema)
+        with in_our_words(self._schema):
+            rows = await runner.fetch(sql, *columns, self._channel, timeout=timeout)
+        return [
+            Inserted(cast("int", id_), JobState(str(state)), cast("datetime", made), cast("datetime", due))
+            for id_, state, made, due, _ in rows
+        ]
+
+    async def claim_jobs(
+        self, connection: Connection, *, lease: int, client: str, wanted: Mapping[str, int], kinds: Collection[str]
+    ) -> list[StoredJob]:
+        """Claim up to the wanted number of each pool's ready jobs, in the order they are to run."""
+        sql = statement("claim_jobs", self._schema)
+        with in_our_words(self._schema):
+            rows = await connection.fetch(
+                sql, lease, client, list(wanted), list(wanted.values()), list(kinds), timeout=CALL_TIMEOUT
+            )
+        claimed = [StoredJob(*row) for row in rows]
+        # An UPDATE returns its rows in no order.
+        claimed.sort(key=lambda job: (job.priority, job.scheduled_at, job.id))
+        return claimed
+
+    async def record_outcomes(self, connection: Connection, runs: Sequence[Finished]) -> set[int]:
+        """Write how runs ended and give the ids of those whose lease was still good."""
+        # One order for all writers of many rows, so that no two wait for each other.
+        runs = sorted(runs)
+        outcomes = [run.outcome for run in runs]
+        sql = statement("record_outcomes", self._schema)
+        with in_our_words(self._schema):
+            rows = await connection.fetch(
+                sql,
+                [run.id for run in runs],
+                [run.lease for run in runs],
+                [outcome.state for outcome in outcomes],
+                [outcome.delay.total_seconds() for outcome in outcomes],
+                [outcome.counts for outcome in outcomes],
+                [outcome.error for outcome in outcomes],
+                [outcome.output for outcome in outcomes],
+                self._channel,
+                timeout=CALL_TIMEOUT,
+            )
+        return {row["id"] for row in rows}
+
+    async def promote_due_jobs(self, connection: Connection, limit: int) -> int:
+        """Make at most `limit` jobs available whose time has come, and say how many there were."""
+        sql = statement("promote_due_jobs", self._schema)
+        with in_our_words(self._schema):
+            promoted: int = (await connection.fetch(sql, limit, self._channel, timeout=CALL_TIMEOUT))[0]["promoted"]
+        return promoted
+
+    async def next_due_job(self, connection: Connection) -> float | None:
+        """Tell in how many seconds the next waiting job falls due, if any waits."""
+        with in_our_words(self._schema):
+            rows = await connection.fetch(statement("next_due_job", self._schema), timeout=CALL_TIMEOUT)
+        seconds: float | None = rows[0]["seconds"] if rows else None
+        return seconds
+
+    async def has_work(
+        self, connection: Connection, *, pools: Collection[str], kinds: Collection[str], horizon: timedelta
+    ) -> bool:
+        """Tell whether any job of these pools and kinds is ready, running, parked or due within the horizon."""
+        sql = statement("has_work", self._schema)
+        with in_our_words(self._schema):
+            rows = await connection.fetch(sql, list(pools), list(kinds), horizon.total_seconds(), timeout=CALL_TIMEOUT)
+        has_work: bool = rows[0]["has_work"]
+        return has_work
+
+    async def get_job(self, connection: Connection, job_id: int) -> StoredJob | None:
+        """Read one job, live or finalized."""
+        with in_our_words(self._schema):
+            rows = await connection.fetch(statement("get_job", self._schema), job_id, timeout=CALL_TIMEOUT)
+        return StoredJob(*rows[0]) if rows else None
+
+
+def _array_literal(texts: Sequence[str]) -> str:
+    """Write texts as PostgreSQL's array literal: rows of a batch have different numbers of tags."""
+    quoted = ('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts)
+    return "{" + ",".join(quoted) + "}"

@@ -1,0 +1,4 @@
+-- Takes every job with it, the history too.
+drop view {schema}.job_all;
+drop table {schema}.job_finalized;
+drop table {schema}.job;

@@ -1,0 +1,42 @@
+"""Keeps a loop alive across everything the database does: capped, jittered back-off, and few words about it."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from workerqueue.errors import DatabaseError
+
+_log = logging.getLogger("workerqueue.database")
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+QUIET = 1.0
+"""Seconds between two lines about one loop."""
+
+
+async def keep_trying(name: str, body: Callable[[], Awaitable[None]]) -> None:
+    """Run a loop's body until it returns, again after every failure of the database.
+
+    The body connects, and goes on until its connection breaks. Pauses double from 0.1 s to 5 s with half of
+    each drawn at random, so that the clients of a restarted server do not come back together; a body that
+    worked for longer than the longest pause starts again at the shortest.
+    """
+    pause, said = FIRST_PAUSE, float("-inf")
+    while True:
+        started = anyio.current_time()
+        try:
+            await body()
+            return
+        except DatabaseError as error:
+            now = anyio.current_time()
+            if now - started > LONGEST_PAUSE:
+                pause = FIRST_PAUSE
+            if now - said >= QUIET:
+                _log.warning("%s: %s; trying again", name, error)
+                said = now
+        await anyio.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 - jitter, not a secret
+        pause = min(pause * 2, LONGEST_PAUSE)

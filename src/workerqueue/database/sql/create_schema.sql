@@ -1,0 +1,4 @@
+-- Make the schema.
+--
+-- Called by: Migrations.
+create schema if not exists {schema}

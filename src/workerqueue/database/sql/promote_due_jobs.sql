@@ -1,0 +1,25 @@
+-- Make jobs available whose time has come, and wake the clients of their pools.
+--
+--   $1 at most how many  $2 the channel to notify
+-- Stands on: job_due. Any number of clients may run it at once: each takes rows that no other holds.
+-- Called by: the scheduler.
+with due as (
+    select id
+    from {schema}.job
+    where state in ('scheduled', 'retryable') and scheduled_at <= statement_timestamp()
+    order by scheduled_at, id
+    limit $1
+    for update skip locked
+),
+promoted as (
+    update {schema}.job
+    set state = 'available'
+    where id = any (array(select id from due))
+    returning pool
+),
+woken as (
+    select pg_notify($2, pool)
+    from (select distinct pool from promoted) as ready
+)
+select count(*) as promoted, (select count(*) from woken) as woken
+from promoted
