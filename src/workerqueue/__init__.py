@@ -1,1 +1,71 @@
-"""Typed background jobs over PostgreSQL."""
+"""Typed background jobs over PostgreSQL, inserted in your own transaction."""
+
+from workerqueue.args import InsertOpts, JobArgs
+from workerqueue.client import Client, current_client
+from workerqueue.config import Config, QueueConfig, TaskConfig
+from workerqueue.database import migrate
+from workerqueue.errors import (
+    ArgsError,
+    ConfigError,
+    DatabaseError,
+    DatabaseUnavailableError,
+    DuplicateKindError,
+    InsertError,
+    JobNotFoundError,
+    JobWaitTimeout,
+    MigrationError,
+    NotInTransactionError,
+    OptionError,
+    SchemaError,
+    UnknownKindError,
+    UnknownQueueError,
+    WorkerError,
+    WorkerQueueError,
+)
+from workerqueue.job import AttemptError, InsertResult, Job, JobState
+from workerqueue.outcome import JobCancel, JobDiscard, JobRetry, JobSnooze
+from workerqueue.priority import Priority
+from workerqueue.retry import Delays, Exponential, Fixed, Polynomial
+from workerqueue.worker import Worker, Workers
+
+__all__ = [
+    "ArgsError",
+    "AttemptError",
+    "Client",
+    "Config",
+    "ConfigError",
+    "DatabaseError",
+    "DatabaseUnavailableError",
+    "Delays",
+    "DuplicateKindError",
+    "Exponential",
+    "Fixed",
+    "InsertError",
+    "InsertOpts",
+    "InsertResult",
+    "Job",
+    "JobArgs",
+    "JobCancel",
+    "JobDiscard",
+    "JobNotFoundError",
+    "JobRetry",
+    "JobSnooze",
+    "JobState",
+    "JobWaitTimeout",
+    "MigrationError",
+    "NotInTransactionError",
+    "OptionError",
+    "Polynomial",
+    "Priority",
+    "QueueConfig",
+    "SchemaError",
+    "TaskConfig",
+    "UnknownKindError",
+    "UnknownQueueError",
+    "Worker",
+    "WorkerError",
+    "WorkerQueueError",
+    "Workers",
+    "current_client",
+    "migrate",
+]

@@ -7,9 +7,11 @@ WorkerQueueError
 ├── InsertError
 │   ├── ArgsError
 │   ├── OptionError
-│   ├── UnknownQueueError
+│   ├── UnknownQueueError (also where a queue is named elsewhere)
 │   ├── UnknownKindError
 │   └── NotInTransactionError
+├── JobNotFoundError
+├── JobWaitTimeout (also a TimeoutError)
 └── DatabaseError
     ├── DatabaseUnavailableError
     ├── SchemaError
@@ -70,6 +72,14 @@ class UnknownKindError(InsertError):
 
 class NotInTransactionError(InsertError):
     """`insert_tx` was given a connection on which no transaction is open."""
+
+
+class JobNotFoundError(WorkerQueueError):
+    """There is no job with this id."""
+
+
+class JobWaitTimeout(WorkerQueueError, TimeoutError):  # noqa: N818 - the contract's name
+    """A job was not finalized in the time given."""
 
 
 class DatabaseError(WorkerQueueError):

@@ -117,5 +117,14 @@ class Job(Generic[A]):
         return model.model_validate(self.output)
 
 
+@dataclass(frozen=True, slots=True)
+class InsertResult(Generic[A]):
+    """What an insert made."""
+
+    job: Job[A]
+    duplicate: bool = False
+    """Whether the job was there already."""
+
+
 ERRORS: Final = TypeAdapter(list[AttemptError])
 """Reads the stored history of failed attempts."""

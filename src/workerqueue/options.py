@@ -213,9 +213,9 @@ def _dynamic_name(name: str) -> str:
 
 
 def _integer(option: str, value: int, legal: range) -> int:
-    if type(value) is not int or value not in legal:  # True is an int to Python, and no priority
+    if isinstance(value, bool) or value not in legal:  # True is an int to Python, and no priority
         raise OptionError(f"{option}: expected an integer from {legal.start} to {legal.stop - 1}, got {value!r}")
-    return value
+    return int(value)
 
 
 def _retry(*settings: RetryPolicy | None) -> str | None:

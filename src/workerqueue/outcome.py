@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from types import TracebackType
 from typing import Final
 
 from pydantic_core import to_json
@@ -132,11 +133,21 @@ class OutputError(ValueError):
     """The error recorded for an attempt whose output can't be stored."""
 
 
-def undecodable(error: ArgsError, attempt: Attempt) -> Outcome:
+def undecodable(error: Exception, attempt: Attempt) -> Outcome:
     """Conclude an attempt whose args no longer fit their class: it is discarded, since waiting mends nothing."""
     return Outcome(
         "discarded", JobState.DISCARDED, error=_record(error, attempt, with_trace=False), reason=_one_line(error)
     )
+
+
+def without_data(outcome: Outcome, refusal: Exception) -> Outcome:
+    """Give an outcome that can be written in place of one whose data PostgreSQL refused.
+
+    Nothing should come to this, since outputs and errors are checked and cleaned before; if something does,
+    the job ends `discarded` and says why, instead of running for ever.
+    """
+    entry = {"attempt": 0, "type": type(refusal).__name__, "error": f"a {outcome.event} outcome was refused: {refusal}"}
+    return Outcome("discarded", JobState.DISCARDED, error=to_json(entry).decode(), reason=_one_line(refusal))
 
 
 def _one_line(error: BaseException) -> str:
@@ -148,7 +159,8 @@ def _record(error: BaseException, attempt: Attempt, *, with_trace: bool = True) 
     trace = None
     if with_trace and not isinstance(error, JobOutcome):
         # Without locals: they may hold what must not be stored.
-        trace = clean_text("".join(traceback.format_exception(error)), MAX_TRACE_BYTES)
+        shown = traceback.format_exception(type(error), error, _from_the_worker_on(error.__traceback__))
+        trace = clean_text("".join(shown), MAX_TRACE_BYTES)
     entry = {
         "attempt": attempt.number,
         "type": type(error).__name__,
@@ -157,6 +169,14 @@ def _record(error: BaseException, attempt: Attempt, *, with_trace: bool = True) 
         "client": attempt.client,
     }
     return to_json(entry).decode()
+
+
+def _from_the_worker_on(trace: TracebackType | None) -> TracebackType | None:
+    """Leave out this library's own frames at the head of a trace: they are the same for every error."""
+    start = trace
+    while start is not None and start.tb_frame.f_globals.get("__name__", "").startswith("workerqueue."):
+        start = start.tb_next
+    return start or trace
 
 
 def _text_of(error: BaseException) -> str:

@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeVar, cast
 
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
@@ -33,6 +33,9 @@ INT64 = range(-(2**63), 2**63)
 # Found in almost no payload, and without a match there is nothing to refuse: so the careful walk is rare.
 # `null` is what Pydantic makes of a NaN in a nested model whose own settings do not say otherwise.
 _SUSPICIOUS = re.compile(rb"\\u0000|NaN|Infinity|null|[0-9]{19}")
+
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class Fault(NamedTuple):
@@ -72,7 +75,7 @@ def encode_json(value: object, root: str, limit: int) -> str:
     return _within(data, root, limit)
 
 
-def decode_model(args_class: type[BaseModel], stored: str | bytes) -> BaseModel:
+def decode_model(args_class: type[M], stored: str | bytes) -> M:
     """Read args as their class.
 
     Raises:

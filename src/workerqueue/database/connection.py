@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
@@ -101,6 +101,10 @@ class Database:
                 return
             pool.terminate()
 
+    def in_our_words(self) -> AbstractContextManager[None]:
+        """Raise what the driver raises as `DatabaseError`s."""
+        return in_our_words(self.schema)
+
     @asynccontextmanager
     async def acquire(self, timeout: float = CONNECT_TIMEOUT) -> AsyncGenerator[Connection]:
         """Take a connection from the pool, trying again until `timeout` seconds have passed.
@@ -136,6 +140,27 @@ class Database:
         finally:
             with anyio.CancelScope(shield=True):
                 await _close(connection)
+
+    async def listen(self, on_hint: Callable[[str | None], None]) -> None:
+        """Pass on notifications until the connection is lost: the pool that has work, or `None` for "look at all".
+
+        `None` comes first, since whatever was sent before this moment was missed.
+
+        Raises:
+            DatabaseUnavailableError: When the connection is lost.
+        """
+        lost = anyio.Event()
+
+        def pass_on(*notification: object) -> None:
+            on_hint(str(notification[-1]))  # connection, process, channel, payload
+
+        async with self.dedicated() as connection:
+            connection.add_termination_listener(lambda _: lost.set())
+            with in_our_words(self.schema):
+                await connection.add_listener(self.channel, pass_on)
+            on_hint(None)
+            await lost.wait()
+        raise DatabaseUnavailableError("the listening connection was lost")
 
     async def _first_connection(self, timeout: float) -> PooledConnection:
         if self._pool is None:

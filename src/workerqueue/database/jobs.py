@@ -32,14 +32,6 @@ class Inserted(NamedTuple):
     scheduled_at: datetime
 
 
-class Finished(NamedTuple):
-    """A run that has ended, and how."""
-
-    id: int
-    lease: int
-    outcome: Outcome
-
-
 # Not frozen, for the reason given at Job: one is made per attempt.
 @dataclass(slots=True)
 class StoredJob:
@@ -92,6 +84,15 @@ class StoredJob:
         )
 
 
+class Finished(NamedTuple):
+    """A run that has ended, and how."""
+
+    job: StoredJob
+    outcome: Outcome
+    seconds: float = 0.0
+    """How long it took."""
+
+
 class JobTable:
     """The statements over `job` and `job_finalized` in one schema."""
 
@@ -142,14 +143,14 @@ class JobTable:
     async def record_outcomes(self, connection: Connection, runs: Sequence[Finished]) -> set[int]:
         """Write how runs ended and give the ids of those whose lease was still good."""
         # One order for all writers of many rows, so that no two wait for each other.
-        runs = sorted(runs)
+        runs = sorted(runs, key=lambda run: run.job.id)
         outcomes = [run.outcome for run in runs]
         sql = statement("record_outcomes", self._schema)
         with in_our_words(self._schema):
             rows = await connection.fetch(
                 sql,
-                [run.id for run in runs],
-                [run.lease for run in runs],
+                [run.job.id for run in runs],
+                [run.job.lease for run in runs],
                 [outcome.state for outcome in outcomes],
                 [outcome.delay.total_seconds() for outcome in outcomes],
                 [outcome.counts for outcome in outcomes],

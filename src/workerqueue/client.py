@@ -1,0 +1,418 @@
+"""The client: inserts jobs, and works them when it has workers and is started."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeVar, cast
+
+import anyio
+
+from workerqueue.args import InsertOpts, JobArgs
+from workerqueue.config import Config, QueueConfig
+from workerqueue.database import (
+    AsyncpgRunner,
+    Connection,
+    Database,
+    Inserted,
+    Migrations,
+    Pool,
+    Runner,
+    in_callers_transaction,
+)
+from workerqueue.durations import Duration, not_negative, positive
+from workerqueue.engine import Engine
+from workerqueue.errors import ConfigError, UnknownQueueError, near_matches
+from workerqueue.events import Events
+from workerqueue.job import InsertResult, Job
+from workerqueue.jobs import Jobs
+from workerqueue.options import NewJob, Payload, Resolver
+from workerqueue.worker import Workers
+
+A = TypeVar("A", bound=JobArgs)
+
+Insertable = JobArgs | tuple[JobArgs, InsertOpts]
+"""What `insert_many` takes: args, alone or with their options."""
+
+CHUNK: Final = 5_000
+"""Jobs that one statement inserts."""
+
+DRAIN_LOOK: Final = 0.1
+"""Seconds between two looks whether a draining client has nothing left to do."""
+
+_log = logging.getLogger("workerqueue.client")
+
+_current: ContextVar[Client] = ContextVar("workerqueue_client")
+
+
+def current_client() -> Client:
+    """Give the client that runs the current worker.
+
+    Raises:
+        ConfigError: Outside a worker.
+    """
+    try:
+        return _current.get()
+    except LookupError:
+        raise ConfigError("there is no current client: current_client() works inside a worker") from None
+
+
+class Client:
+    """Inserts jobs into one schema of one database, and works them.
+
+    Without workers it is an insert-only client, which needs no start. One started client is one id.
+
+    Args:
+        database: A URL, or the application's own `asyncpg.Pool`, which is neither closed nor changed. By default
+            the environment says: `WORKERQUEUE_DATABASE_URL`, `DATABASE_URL`, or `PGHOST` and its kin.
+        config: A `Config`, or the folder that holds `queues.toml` and `tasks.toml`. By default there is one queue,
+            `default`, with 100 workers.
+        workers: Who works which kind.
+        schema: The schema that holds the tables.
+        strict: Refuse queues and kinds that nobody here knows. Without it they are stored, and whoever knows
+            them works them.
+        id: The client's id, written on what it works; by default host, process and a random part.
+        concurrency: The most jobs at once over all pools; by default the sum of the pools.
+        poll_interval: How often to look for jobs when nothing is heard from the database (seconds if a number).
+        stop_timeout: How long `stop` lets running jobs finish before it cancels them (seconds if a number).
+        insert_timeout: How long an insert may take before it raises (seconds if a number).
+
+    Raises:
+        ConfigError: If any of this can't be right.
+    """
+
+    def __init__(
+        self,
+        database: str | Pool | None = None,
+        *,
+        config: Config | str | Path | None = None,
+        workers: Workers | None = None,
+        schema: str = "workerqueue",
+        strict: bool = True,
+        id: str | None = None,  # noqa: A002 - the contract's name
+        concurrency: int | None = None,
+        poll_interval: Duration = 1.0,
+        stop_timeout: Duration = 30.0,
+        insert_timeout: Duration = 10.0,
+    ) -> None:
+        self.id = id or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.config = config if isinstance(config, Config) else Config.load(config) if config else Config()
+        self.workers = workers or Workers()
+        self._poll_interval = _setting("poll_interval", poll_interval, positive)
+        self._stop_timeout = _setting("stop_timeout", stop_timeout, not_negative)
+        self._insert_timeout = _setting("insert_timeout", insert_timeout, positive).total_seconds()
+        if concurrency is not None and concurrency < 1:
+            raise ConfigError(f"concurrency: expected at least 1, got {concurrency}")
+        self._concurrency = concurrency
+        self._resolver = Resolver(self.config, strict=strict)
+        self._database = Database(database, schema, name=f"workerqueue {self.id}"[:63])
+        self._engine: Engine | None = None
+        self._stopping: anyio.Event | None = None
+        self.events = Events()
+        self.jobs = Jobs(self._database, self.workers)
+        self._check_workers()
+
+    async def open(self) -> None:
+        """Open the client's pool; done on first use too."""
+        await self._database.open()
+
+    async def close(self) -> None:
+        """Stop if it is started, and close the client's own pool; a pool that was given stays open."""
+        await self.stop()
+        await self._database.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # Inserting
+
+    async def insert(self, args: A, opts: InsertOpts | None = None) -> InsertResult[A]:
+        """Insert one job, durably when this returns.
+
+        Raises:
+            InsertError: If args or options are refused; nothing is stored.
+            DatabaseUnavailableError: If the database does not take it within `insert_timeout`.
+            SchemaError: If the schema is not migrated.
+        """
+        (result,) = await self._insert([self._resolver.resolve(args, opts)])
+        return cast("InsertResult[A]", result)
+
+    async def insert_tx(self, tx: Connection, args: A, opts: InsertOpts | None = None) -> InsertResult[A]:
+        """Insert one job in the caller's own transaction: it commits with the caller's rows or not at all.
+
+        Args:
+            tx: An asyncpg connection on which a transaction is open.
+            args: The job's input.
+            opts: How to insert it.
+
+        Raises:
+            NotInTransactionError: If no transaction is open on `tx`.
+            InsertError: If args or options are refused.
+        """
+        runner = in_callers_transaction(tx)
+        (result,) = await self._insert_with(runner, [self._resolver.resolve(args, opts)])
+        return cast("InsertResult[A]", result)
+
+    async def insert_many(self, jobs: Iterable[Insertable]) -> list[InsertResult[JobArgs]]:
+        """Insert any number of jobs, all or none; the results are in the order of the input.
+
+        Raises:
+            InsertError: If one of them is refused; none is stored.
+            DatabaseUnavailableError: If the database does not take them.
+        """
+        return cast("list[InsertResult[JobArgs]]", await self._insert(self._resolve_all(jobs)))
+
+    async def insert_many_tx(self, tx: Connection, jobs: Iterable[Insertable]) -> list[InsertResult[JobArgs]]:
+        """Insert any number of jobs in the caller's own transaction; the results are in the order of the input.
+
+        Raises:
+            NotInTransactionError: If no transaction is open on `tx`.
+            InsertError: If one of them is refused; none is stored.
+        """
+        runner = in_callers_transaction(tx)
+        return cast("list[InsertResult[JobArgs]]", await self._insert_with(runner, self._resolve_all(jobs)))
+
+    async def insert_kind(
+        self, kind: str, payload: Mapping[str, object], opts: InsertOpts | None = None
+    ) -> InsertResult[Payload]:
+        """Insert a job by its kind's name; the payload is validated where the kind's class is known.
+
+        Raises:
+            UnknownKindError: If nobody here knows the kind, with near matches.
+            InsertError: If payload or options are refused.
+            DatabaseUnavailableError: If the database does not take it within `insert_timeout`.
+        """
+        (result,) = await self._insert(
+            [self._resolver.resolve_plain(kind, payload, opts, self.workers.classes, self.workers.kinds)]
+        )
+        return result
+
+    def transaction(self) -> AbstractAsyncContextManager[Connection]:
+        """Open a transaction on a connection of the client's pool, to write rows and insert jobs together.
+
+        ::
+
+            async with current_client().transaction() as tx:
+                await tx.execute("update runs set …")
+                await current_client().insert_tx(tx, RunFinishedArgs(id=run))
+        """
+        return self._database.transaction()
+
+    # Working
+
+    async def start(self, *, queues: Mapping[str, int | None] | None = None) -> None:
+        """Start working; does nothing if it is started.
+
+        Args:
+            queues: Work only these queues, each with so many workers (`None`: as configured). By default all.
+
+        Raises:
+            UnknownQueueError: If one of `queues` is not configured.
+            ConfigError: If the client has no workers, or the pool it was given is too small.
+            SchemaError: If the schema is not migrated.
+            DatabaseUnavailableError: If the database can't be reached.
+        """
+        if self._engine is not None:
+            return
+        if not self.workers:
+            raise ConfigError("this client has no workers to start: pass Client(workers=…), or do not start it")
+        self._check_workers()
+        pools = self._pools(queues)
+        self._database.check_room_for_engine()
+        await self.open()
+        await Migrations(self._database).check()
+        if self._engine is None:  # nobody else started it while this call waited
+            self._engine = self._make_engine(pools)
+            token = _current.set(self)
+            self._engine.start()  # its tasks inherit the context, and with it the current client
+            _current.reset(token)
+
+    async def stop(self, timeout: Duration | None = None) -> None:
+        """Stop working: finish what runs, cancel it after `timeout`, release what was cut off; may be repeated.
+
+        What is cut off goes back to `available` and loses no attempt. A second call with a timeout of 0 while
+        one is under way cancels at once.
+
+        Args:
+            timeout: How long running jobs may still take (seconds if a number); by default `stop_timeout`.
+        """
+        grace = self._stop_timeout if timeout is None else _setting("timeout", timeout, not_negative)
+        if self._engine is None:
+            return
+        if self._stopping is not None:
+            if not grace:
+                self._engine.hurry()
+            await self._stopping.wait()
+            return
+        self._stopping = anyio.Event()
+        try:
+            await self._engine.stop(grace)
+            _log.info("Stopped %s", self.id, extra={"left_behind": self._engine.left_behind})
+        finally:
+            self._engine = None
+            self._stopping.set()
+            self._stopping = None
+
+    async def run(self, *, drain: bool = False, horizon: Duration = 60.0, max_time: Duration | None = None) -> bool:
+        """Start, work until SIGTERM or SIGINT, and stop; a second signal releases what runs at once.
+
+        Args:
+            queues: Work only these queues, as in `start`.
+            drain: End when no job that this client can work is available, running, parked or due within `horizon`.
+            horizon: How far ahead `drain` looks (seconds if a number).
+            max_time: End after this time (seconds if a number).
+
+        Returns:
+            Whether the jobs under way could end; not so after a second signal.
+        """
+        ahead = _setting("horizon", horizon, not_negative)
+        limit = None if max_time is None else _setting("max_time", max_time, positive).total_seconds()
+        async with self:
+            await self.start(queues=queues)
+            ending = _Ending()
+            async with anyio.create_task_group() as watchers:
+                watchers.start_soon(self._watch_signals, ending)
+                watchers.start_soon(self._watch_engine, ending)
+                if drain:
+                    watchers.start_soon(self._watch_work, ending, ahead)
+                with anyio.move_on_after(limit):
+                    await ending.begun.wait()
+                await self.stop()
+                watchers.cancel_scope.cancel()
+        return ending.softly
+
+    # The steps of these
+
+    async def _insert(self, jobs: Sequence[NewJob]) -> list[InsertResult[Payload]]:
+        async with self._database.acquire(self._insert_timeout) as connection:
+            runner = AsyncpgRunner(connection)
+            if len(jobs) <= CHUNK:
+                return await self._insert_with(runner, jobs)
+            with self._database.in_our_words():
+                async with connection.transaction():
+                    return await self._insert_with(runner, jobs)
+
+    async def _insert_with(self, runner: Runner, jobs: Sequence[NewJob]) -> list[InsertResult[Payload]]:
+        results: list[InsertResult[Payload]] = []
+        for start in range(0, len(jobs), CHUNK):
+            chunk = jobs[start : start + CHUNK]
+            inserted = await self._database.jobs.insert_jobs(runner, chunk, self._insert_timeout)
+            results.extend(map(_result, chunk, inserted))
+        return results
+
+    def _resolve_all(self, jobs: Iterable[Insertable]) -> list[NewJob]:
+        return list(self._resolved(jobs))
+
+    def _resolved(self, jobs: Iterable[Insertable]) -> Iterator[NewJob]:
+        for each in jobs:
+            args, opts = each if isinstance(each, tuple) else (each, None)
+            yield self._resolver.resolve(args, opts)
+
+    def _check_workers(self) -> None:
+        """Check every known class against the task table."""
+        for kind, args_class in self.workers.classes.items():
+            self.config.check_class(args_class, kind)
+
+    def _pools(self, queues: Mapping[str, int | None] | None) -> Mapping[str, QueueConfig]:
+        """Give the queues to work."""
+        configured = self.config.all_queues
+        if queues is None:
+            return configured
+        pools: dict[str, QueueConfig] = {}
+        for name, max_workers in queues.items():
+            if name not in configured:
+                raise UnknownQueueError(f"no queue {name!r} is configured; {near_matches(name, configured)}")
+            pools[name] = configured[name] if max_workers is None else QueueConfig(max_workers=max_workers)
+        return pools
+
+    def _make_engine(self, pools: Mapping[str, QueueConfig]) -> Engine:
+        return Engine(
+            self._database,
+            self.workers,
+            pools,
+            self.id,
+            self.events,
+            poll_interval=self._poll_interval.total_seconds(),
+            concurrency=self._concurrency,
+        )
+
+    async def _watch_signals(self, ending: _Ending) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for received in signals:
+                name = signal.Signals(received).name
+                if not ending.begun.is_set():
+                    _log.info("Received %s, stopping", name, extra={"signal": name})
+                    ending.begun.set()
+                else:
+                    _log.warning("Received %s again, releasing what runs", name, extra={"signal": name})
+                    ending.softly = False
+                    if self._engine is not None:
+                        self._engine.hurry()
+
+    async def _watch_engine(self, ending: _Ending) -> None:
+        """End when the engine does, and raise what ended it."""
+        if self._engine is not None:
+            await self._engine.wait()
+        ending.begun.set()
+
+    async def _watch_work(self, ending: _Ending, horizon: timedelta) -> None:
+        """End when there is nothing left to work."""
+        while True:
+            if self._engine is not None and self._engine.is_idle:
+                async with self._database.acquire() as connection:
+                    if not await self._database.jobs.has_work(
+                        connection, pools=self._engine.pools, kinds=self.workers.kinds, horizon=horizon
+                    ):
+                        break
+            await anyio.sleep(DRAIN_LOOK)
+        ending.begun.set()
+
+
+class _Ending:
+    """How a run ends: that it has begun to, and whether softly."""
+
+    def __init__(self) -> None:
+        self.begun = anyio.Event()
+        self.softly = True
+
+
+def _setting(name: str, value: Duration, check: Callable[[object], timedelta]) -> timedelta:
+    try:
+        return check(value)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from None
+
+
+def _result(new: NewJob, inserted: Inserted) -> InsertResult[Payload]:
+    job = Job(
+        id=inserted.id,
+        kind=new.kind,
+        args=new.args,
+        queue=new.queue,
+        pool=new.pool,
+        state=inserted.state,
+        priority=new.priority,
+        attempt=0,
+        max_attempts=new.max_attempts,
+        created_at=inserted.created_at,
+        scheduled_at=inserted.scheduled_at,
+        timeout=new.timeout,
+        tags=list(new.tags),
+        metadata=dict(new.metadata),
+    )
+    return InsertResult(job)

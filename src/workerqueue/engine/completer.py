@@ -1,0 +1,92 @@
+"""Writes how runs ended: whatever has gathered while one batch was being written is the next."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from workerqueue.database import Connection, Database, Finished, RefusedDataError, keep_trying
+from workerqueue.outcome import without_data
+
+_log = logging.getLogger("workerqueue.engine")
+
+MAX_BATCH: Final = 1_000
+MAX_BACKLOG: Final = 10_000
+"""Outcomes that may wait to be written; beyond that, slots wait, so that memory stays bounded."""
+
+
+class Completer:
+    """Writes outcomes in batches, without a timer; keeps them until the database has them.
+
+    `on_written(finished, accepted)` is told of each one after its commit; it was not accepted if the run's lease
+    was no longer good.
+    """
+
+    def __init__(self, database: Database, on_written: Callable[[Finished, bool], None]) -> None:
+        self._database = database
+        self._on_written = on_written
+        self._backlog: list[Finished] = []
+        self._arrived = asyncio.Event()
+        self._written = asyncio.Event()
+        self._closing = False
+
+    @property
+    def backlog(self) -> int:
+        """How many outcomes wait to be written."""
+        return len(self._backlog)
+
+    async def add(self, finished: Finished) -> None:
+        """Take an outcome; waits only while the backlog is full."""
+        self.add_now(finished)
+        while len(self._backlog) >= MAX_BACKLOG:
+            await self._next_write()
+
+    def add_now(self, finished: Finished) -> None:
+        """Take an outcome without waiting."""
+        self._backlog.append(finished)
+        self._arrived.set()
+
+    async def close(self) -> None:
+        """Write what is left and end `run`."""
+        self._closing = True
+        self._arrived.set()
+        while self._backlog:
+            await self._next_write()
+
+    async def run(self) -> None:
+        """Write until closed, through every loss of the connection."""
+        await keep_trying("completer", self._write_while_connected)
+
+    async def _write_while_connected(self) -> None:
+        async with self._database.dedicated() as connection:
+            while not self._closing or self._backlog:
+                await self._arrived.wait()
+                self._arrived.clear()
+                while self._backlog:
+                    batch = self._backlog[:MAX_BATCH]
+                    await self._write(connection, batch)
+                    # Dropped only now: a connection lost on the way leaves them for the next one.
+                    del self._backlog[: len(batch)]
+                    self._written.set()
+
+    async def _write(self, connection: Connection, batch: Sequence[Finished]) -> None:
+        """Write a batch; one that is refused for its data is halved until the culprit is alone."""
+        try:
+            accepted = await self._database.jobs.record_outcomes(connection, batch)
+        except RefusedDataError as error:
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                await self._write(connection, batch[:middle])
+                await self._write(connection, batch[middle:])
+                return
+            _log.error("the outcome of job %s can't be stored as it is: %s", batch[0].job.id, error)
+            batch = [batch[0]._replace(outcome=without_data(batch[0].outcome, error))]
+            accepted = await self._database.jobs.record_outcomes(connection, batch)
+        for finished in batch:
+            self._on_written(finished, finished.job.id in accepted)
+
+    async def _next_write(self) -> None:
+        self._written.clear()
+        await self._written.wait()

@@ -1,0 +1,177 @@
+"""The engine: its parts joined, started together and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from time import monotonic
+from typing import Final
+
+import anyio
+
+from workerqueue.config import QueueConfig
+from workerqueue.database import Database, Finished, StoredJob
+from workerqueue.engine.completer import Completer
+from workerqueue.engine.executor import Executor
+from workerqueue.engine.notifier import pass_on_hints
+from workerqueue.engine.producer import Producer
+from workerqueue.engine.slots import Slots
+from workerqueue.events import Events, RunEvent
+from workerqueue.maintenance.scheduler import promote_due_jobs
+from workerqueue.outcome import INTERRUPTED
+from workerqueue.worker import Workers
+
+_log = logging.getLogger("workerqueue.engine")
+
+CANCEL_GRACE: Final = 5.0
+"""Seconds that cancelled workers have to clean up before their jobs are released all the same."""
+
+WRITE_GRACE: Final = 10.0
+"""Seconds that a stop waits for the database to take the last outcomes."""
+
+
+class Engine:
+    """Works the jobs of one client's pools, from `start` to `stop`; an engine is used once.
+
+    Args:
+        database: Where the jobs are.
+        workers: Who works which kind.
+        queues: The pools, and how many workers each has.
+        client: The client's id, written on what it claims.
+        events: Told of everything that happens to a run.
+        poll_interval: Seconds between looks at the database when nothing is heard from it.
+        concurrency: The most jobs at once over all pools; `None` leaves it to the pools.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        workers: Workers,
+        queues: Mapping[str, QueueConfig],
+        client: str,
+        events: Events,
+        *,
+        poll_interval: float,
+        concurrency: int | None,
+    ) -> None:
+        self._database = database
+        self._events = events
+        self._poll_interval = poll_interval
+        self._executor = Executor(workers, client)
+        self._completer = Completer(database, self._written)
+        self._pools = {name: Slots(name, queue.max_workers, self._work) for name, queue in queues.items()}
+        self._producer = Producer(
+            database, self._pools, workers.kinds, client, poll_interval=poll_interval, concurrency=concurrency
+        )
+        self._freed = asyncio.Event()
+        self._abandoned: set[int] = set()
+        self._grace: anyio.CancelScope | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def pools(self) -> list[str]:
+        """The names of the pools it works."""
+        return list(self._pools)
+
+    @property
+    def running(self) -> int:
+        """How many jobs are being worked."""
+        return sum(slots.busy for slots in self._pools.values())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is being worked or written, and the last look found nothing to claim."""
+        return self._producer.is_dry and self.running == 0 and self._completer.backlog == 0
+
+    @property
+    def left_behind(self) -> int:
+        """How many runs did not end when they were cancelled; their jobs were released."""
+        return len(self._abandoned)
+
+    def start(self) -> None:
+        """Start working; returns at once."""
+        self._task = asyncio.create_task(self._run(), name="workerqueue engine")
+
+    async def wait(self) -> None:
+        """Wait until the engine has ended, and raise what ended it if it was not `stop`."""
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def stop(self, grace: timedelta) -> None:
+        """Stop: claim no more, wait for what runs, cancel it after `grace`, and release what still runs then.
+
+        What was cut off goes back to `available` and loses no attempt. Nothing of this client is left `running`.
+        """
+        await self._producer.stop()
+        self._release_unstarted()
+        if self.running:
+            _log.info("Waiting for %d running jobs", self.running, extra={"running": self.running})
+        await self._wait_for_runs(grace.total_seconds())
+        if self.running:
+            _log.warning("Cancelling %d jobs that did not end in time", self.running)
+            self._executor.interrupt_all()
+            await self._wait_for_runs(CANCEL_GRACE if grace else 0.1)
+            self._release_running()
+        with anyio.move_on_after(WRITE_GRACE) as writing:
+            await self._completer.close()
+        if writing.cancelled_caught:
+            _log.error("%d outcomes could not be written: the database is away", self._completer.backlog)
+        await self._end()
+
+    def hurry(self) -> None:
+        """End the wait of a `stop` that is under way: cancel now."""
+        if self._grace is not None:
+            self._grace.cancel()
+
+    async def _run(self) -> None:
+        async with anyio.create_task_group() as parts:
+            parts.start_soon(self._completer.run)
+            parts.start_soon(self._producer.run)
+            parts.start_soon(pass_on_hints, self._database, self._producer.hint)
+            parts.start_soon(promote_due_jobs, self._database, self._poll_interval)
+
+    async def _end(self) -> None:
+        for slots in self._pools.values():
+            slots.close()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _work(self, stored: StoredJob) -> None:
+        """Take one job from its claim to the completer."""
+        self._emit("started", stored)
+        started = monotonic()
+        outcome = await self._executor.execute(stored)
+        if stored.id in self._abandoned:
+            return  # released because it would not end; what it made of itself is stale
+        await self._completer.add(Finished(stored, outcome, monotonic() - started))
+        self._producer.slot_freed(stored.pool)
+        self._freed.set()
+
+    def _written(self, finished: Finished, accepted: bool) -> None:
+        event = finished.outcome.event if accepted else "stale"
+        self._emit(event, finished.job, finished.seconds, finished.outcome.reason)
+
+    def _emit(self, event: str, job: StoredJob, seconds: float | None = None, reason: str | None = None) -> None:
+        duration = None if seconds is None else timedelta(seconds=seconds)
+        self._events.emit(RunEvent(event, job.id, job.kind, job.queue, job.attempt, duration, reason))
+
+    async def _wait_for_runs(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds) as self._grace:
+            while self.running:
+                self._freed.clear()
+                await self._freed.wait()
+        self._grace = None
+
+    def _release_unstarted(self) -> None:
+        for slots in self._pools.values():
+            for job in slots.take_back():
+                self._completer.add_now(Finished(job, INTERRUPTED))
+
+    def _release_running(self) -> None:
+        """Release the jobs whose workers do not end, and leave those workers to themselves."""
+        for run in self._executor.runs:
+            self._abandoned.add(run.stored.id)
+            self._completer.add_now(Finished(run.stored, INTERRUPTED))

@@ -1,0 +1,160 @@
+"""Works one claimed job: decode → deadline → worker → outcome, without a round trip to the database."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+import random
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+
+from anyio import CapacityLimiter, to_thread
+
+from workerqueue.args import JobArgs
+from workerqueue.database import StoredJob
+from workerqueue.durations import as_timedelta, positive
+from workerqueue.errors import ArgsError
+from workerqueue.job import Job
+from workerqueue.outcome import (
+    INTERRUPTED,
+    Attempt,
+    JobOutcome,
+    JobTimeoutError,
+    Outcome,
+    raised,
+    returned,
+    undecodable,
+)
+from workerqueue.payload import decode_model
+from workerqueue.worker import Registration, Workers
+
+
+class Interruption(Enum):
+    """Why the engine cut a run off."""
+
+    TIMEOUT = "timeout"
+    STOP = "stop"
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One job while it is worked."""
+
+    stored: StoredJob
+    task: asyncio.Task[object]
+    interruption: Interruption | None = None
+    cancellations: int = 0
+    timeout: timedelta = field(default_factory=timedelta)
+
+    def interrupt(self, why: Interruption) -> None:
+        """Cancel the worker; the first reason counts."""
+        self.interruption = self.interruption or why
+        self.cancellations += 1
+        self.task.cancel()
+
+
+class Executor:
+    """Works claimed jobs, each to an `Outcome`; knows which are under way."""
+
+    def __init__(self, workers: Workers, client: str) -> None:
+        self._workers = workers
+        self._client = client
+        self._runs: set[Run] = set()
+        # Slots limit how many threads there are; a limit of their own could only make them wait for each other.
+        self._threads = CapacityLimiter(math.inf)
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs under way."""
+        return list(self._runs)
+
+    def interrupt_all(self) -> None:
+        """Cut off every run for a stop."""
+        for run in self.runs:
+            run.interrupt(Interruption.STOP)
+
+    async def execute(self, stored: StoredJob) -> Outcome:
+        """Work one job to its outcome, whatever its worker does; only the cancellation of the slot itself escapes."""
+        attempt = Attempt(stored.attempt, stored.max_attempts, stored.retry, self._client)
+        registration = self._workers.get(stored.kind)
+        if registration is None:
+            return INTERRUPTED  # its worker was taken away after the claim; others may have it
+        try:
+            job = _decode(registration, stored)
+        except (ArgsError, ValueError) as error:
+            return undecodable(error, attempt)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - slots are tasks
+        run = Run(stored, task)
+        self._runs.add(run)
+        try:
+            return await self._attempt(registration, job, run, attempt)
+        finally:
+            self._runs.discard(run)
+
+    async def _attempt(self, registration: Registration, job: Job[JobArgs], run: Run, attempt: Attempt) -> Outcome:
+        """Call the worker and conclude from what it returned or raised."""
+        error: BaseException | None = None
+        value: object = None
+        try:
+            value = await self._call(registration, job, run)
+        except GeneratorExit:
+            raise
+        except BaseException as caught:  # noqa: BLE001 - a worker's SystemExit must not end the process
+            error = caught
+        self._take_back_cancellation(run, error)
+        if run.interruption is Interruption.STOP:
+            return INTERRUPTED
+        if run.interruption is Interruption.TIMEOUT:
+            late = JobTimeoutError(f"the attempt took longer than its timeout of {run.timeout}")
+            late.__cause__ = error  # its trace shows where the worker was
+            error = late
+        if error is None:
+            return returned(value, attempt, random.random)
+        return raised(error, attempt, random.random, delay=_own_retry(registration, job, error))
+
+    async def _call(self, registration: Registration, job: Job[JobArgs], run: Run) -> object:
+        """Call the worker under its deadline."""
+        own = registration.rules.timeout(job)
+        run.timeout = job.timeout if own is None else positive(own)
+        # One timer of the loop a run: `asyncio.timeout` costs three times as much, `anyio.fail_after` seven times.
+        timer = asyncio.get_running_loop().call_later(run.timeout.total_seconds(), run.interrupt, Interruption.TIMEOUT)
+        try:
+            if registration.is_async:
+                result = registration.work(job)
+            else:
+                # A thread can't be stopped: at its deadline it is left behind, and what it returns is ignored.
+                result = await to_thread.run_sync(registration.work, job, abandon_on_cancel=True, limiter=self._threads)
+            return await result if inspect.isawaitable(result) else result
+        finally:
+            timer.cancel()
+
+    def _take_back_cancellation(self, run: Run, error: BaseException | None) -> None:
+        """Clear the engine's own cancellations from the slot's task, so that it goes on with the next job.
+
+        Raises:
+            asyncio.CancelledError: If somebody else cancelled the slot.
+        """
+        for _ in range(run.cancellations):
+            run.task.uncancel()
+        if isinstance(error, asyncio.CancelledError) and run.task.cancelling():
+            raise error
+
+
+def _decode(registration: Registration, stored: StoredJob) -> Job[JobArgs]:
+    args = decode_model(registration.args_class, stored.args)
+    return stored.to_job(args)
+
+
+def _own_retry(registration: Registration, job: Job[JobArgs], error: BaseException) -> timedelta | None:
+    """Ask the worker's own rule for the next attempt; a rule that fails leaves it to the job's policy."""
+    if isinstance(error, JobOutcome) or job.attempt >= job.max_attempts:
+        return None
+    try:
+        own = registration.rules.next_retry(job, error)
+        return None if own is None else max(as_timedelta(own), timedelta())
+    except Exception as broken:  # noqa: BLE001 - the failure being handled must still be recorded
+        error.add_note(f"next_retry failed, so the job's policy was used: {type(broken).__name__}: {broken}")
+        return None

@@ -1,0 +1,134 @@
+"""Claims jobs for the pools that have free slots."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import anyio
+
+from workerqueue.database import Connection, Database, keep_trying
+from workerqueue.engine.slots import Slots
+
+JITTER: Final = 0.1
+MAX_CLAIM: Final = 1_000
+
+
+class Producer:
+    """Asks the database for work when a pool has free slots and may have ready jobs.
+
+    A pool may have ready jobs after a hint, after a claim that gave all it asked for, and each time the poll
+    interval has passed; so a hint that is lost costs at most that interval.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        pools: Mapping[str, Slots],
+        kinds: Sequence[str],
+        client: str,
+        *,
+        poll_interval: float,
+        concurrency: int | None,
+    ) -> None:
+        self._database = database
+        self._pools = pools
+        self._kinds = list(kinds)
+        self._client = client
+        self._poll_interval = poll_interval
+        self._concurrency = concurrency
+        self._may_have_work: set[str] = set(pools)
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self._stopped = asyncio.Event()
+        self._claiming = False
+
+    def hint(self, pool: str | None) -> None:
+        """Note that a pool may have ready jobs; `None` means any."""
+        if pool is None:
+            self._may_have_work.update(self._pools)
+        elif pool in self._pools:
+            self._may_have_work.add(pool)
+        else:
+            return
+        self._changed.set()
+
+    def slot_freed(self, pool: str) -> None:
+        """Note that a pool has a free slot."""
+        if pool in self._may_have_work:
+            self._changed.set()
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether the last look at every pool found nothing more to claim."""
+        return not self._may_have_work and not self._claiming
+
+    async def stop(self) -> None:
+        """Claim no more; a claim under way is finished first, so that none of its rows is stranded."""
+        self._stopping = True
+        self._changed.set()
+        await self._stopped.wait()
+
+    async def run(self) -> None:
+        """Claim until stopped, through every loss of the connection."""
+        try:
+            await keep_trying("producer", self._claim_while_connected)
+        finally:
+            self._stopped.set()
+
+    async def _claim_while_connected(self) -> None:
+        if self._stopping:
+            return
+        async with self._database.dedicated() as connection:
+            self.hint(None)
+            while not self._stopping:
+                self._changed.clear()
+                if wanted := self._wanted():
+                    await self._claim(connection, wanted)
+                else:
+                    await self._rest()
+
+    def _wanted(self) -> dict[str, int]:
+        """Say how many jobs to ask for, by pool: free slots, within the cap on the whole process."""
+        room = MAX_CLAIM if self._concurrency is None else self._concurrency - self._in_hand()
+        wanted: dict[str, int] = {}
+        # In random order, so that under a cap no pool is always served first.
+        for name in random.sample(sorted(self._may_have_work), len(self._may_have_work)):
+            free = min(self._pools[name].free, room)
+            if free > 0:
+                wanted[name] = free
+                room -= free
+        return wanted
+
+    def _in_hand(self) -> int:
+        return sum(slots.max_workers - slots.free for slots in self._pools.values())
+
+    async def _claim(self, connection: Connection, wanted: Mapping[str, int]) -> None:
+        # A hint that comes while the claim is under way may be about a job the claim no longer saw.
+        self._may_have_work.difference_update(wanted)
+        self._claiming = True
+        try:
+            claimed = await self._database.jobs.claim_jobs(
+                connection, lease=secrets.randbits(63), client=self._client, wanted=wanted, kinds=self._kinds
+            )
+        except BaseException:
+            self._may_have_work.update(wanted)
+            raise
+        finally:
+            self._claiming = False
+        got = dict.fromkeys(wanted, 0)
+        for job in claimed:
+            got[job.pool] += 1
+            self._pools[job.pool].hand(job)
+        self._may_have_work.update(name for name, count in got.items() if count == wanted[name])
+
+    async def _rest(self) -> None:
+        """Wait for a hint, a free slot or the poll interval."""
+        pause = self._poll_interval * (1 + random.uniform(0, JITTER))  # noqa: S311 - jitter, not a secret
+        with anyio.move_on_after(pause) as waiting:
+            await self._changed.wait()
+        if waiting.cancelled_caught:
+            self._may_have_work.update(self._pools)

@@ -1,0 +1,1 @@
+"""Chores: one file each, none knowing another."""
