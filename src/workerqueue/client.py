@@ -268,7 +268,14 @@ class Client:
             self._stopping.set()
             self._stopping = None
 
-    async def run(self, *, drain: bool = False, horizon: Duration = 60.0, max_time: Duration | None = None) -> bool:
+    async def run(
+        self,
+        *,
+        queues: Mapping[str, int | None] | None = None,
+        drain: bool = False,
+        horizon: Duration = 60.0,
+        max_time: Duration | None = None,
+    ) -> bool:
         """Start, work until SIGTERM or SIGINT, and stop; a second signal releases what runs at once.
 
         Args:

@@ -6,10 +6,11 @@ defaults, in this order; `None` inherits and 0 is a value.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from pydantic import JsonValue, ValidationError
 from pydantic_core import to_json
@@ -35,6 +36,7 @@ from workerqueue.payload import (
     invalid_args,
 )
 from workerqueue.retry import RetryPolicy, write_policy
+from workerqueue.template import QueueTemplate
 
 T = TypeVar("T")
 
@@ -83,13 +85,53 @@ class NewJob:
         return written[:-1] + rest
 
 
+@dataclass(frozen=True, slots=True)
+class KindSettings:
+    """What the jobs of one kind have when the caller says nothing: its row, then its class, then the defaults."""
+
+    kind: str
+    queue: str
+    """The configured queue, which is the pool."""
+    template: QueueTemplate | None
+    """How the dynamic queue's name comes from the args, where there is one."""
+    priority: int
+    max_attempts: int
+    timeout: timedelta
+    retry: RetryPolicy | None
+    own: InsertOpts
+    """The rest of what the args class says."""
+
+
+def settings_of(kind: str, config: Config, args_class: type[JobArgs] | None) -> KindSettings:
+    """Find the settings of one kind.
+
+    Raises:
+        OptionError: If the class's own options have a value they can't have.
+        ConfigError: If the kind's dynamic queue does not fit its args class.
+    """
+    row = config.task(kind)
+    own = (args_class.insert_opts() if args_class else None) or _INHERIT
+    if args_class is not None:
+        config.check_class(args_class, kind)
+    return KindSettings(
+        kind=kind,
+        queue=_first(row.queue, own.queue, DEFAULT_QUEUE),
+        template=row.template,
+        priority=_integer("priority", PRIORITIES, row.priority, own.priority, DEFAULT_PRIORITY),
+        max_attempts=_integer("max_attempts", MAX_ATTEMPTS, row.max_attempts, own.max_attempts, DEFAULT_MAX_ATTEMPTS),
+        timeout=_timeout(row.timeout, own.timeout, DEFAULT_TIMEOUT),
+        retry=row.retry if row.retry is not None else own.retry,
+        own=own,
+    )
+
+
 class Resolver:
     """Resolves inserts for one configuration."""
 
     def __init__(self, config: Config, *, strict: bool = True) -> None:
         self._config = config
         self._strict = strict
-        self._checked: dict[type[JobArgs], str] = {}
+        self._by_class: dict[type[JobArgs], KindSettings] = {}
 
     def resolve(self, args: JobArgs, opts: InsertOpts | None = None) -> NewJob:
         """Resolve an insert of typed args.
@@ -102,8 +144,11 @@ class Resolver:
         """
         if not isinstance(args, JobArgs):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
             raise ArgsError("args", f"expected an object of a JobArgs class, got {type(args).__name__}")
-        kind = self._kind(type(args))
-        return self._resolve(kind, args, encode_model(args), opts or _INHERIT, type(args).insert_opts() or _INHERIT)
+        args_class = type(args)
+        settings = self._by_class.get(args_class)
+        if settings is None:
+            settings = self._by_class[args_class] = settings_of(kind_of(args_class), self._config, args_class)
+        return self._resolve(settings, args, encode_model(args), opts or _INHERIT)
 
     def resolve_plain(
         self,
@@ -117,7 +162,7 @@ class Resolver:
 
         Raises:
             UnknownKindError: If nobody here knows the kind (not when `strict=False`).
-            Exception: And all that `resolve` raises.
+            InsertError: And all that `resolve` raises.
         """
         args_class = classes.get(kind)
         if args_class is not None:
@@ -132,43 +177,29 @@ class Resolver:
             )
         if not is_name(kind):
             raise UnknownKindError(f"a kind is {A_NAME}, got {kind!r}")
-        encoded = encode_json(payload, "args", MAX_ARGS_BYTES)
-        return self._resolve(kind, dict(payload), encoded, opts or _INHERIT, _INHERIT)  # type: ignore[arg-type]
+        encoded = encode_json(dict(payload), "args", MAX_ARGS_BYTES)
+        plain = cast("dict[str, JsonValue]", json.loads(encoded))
+        return self._resolve(settings_of(kind, self._config, None), plain, encoded, opts or _INHERIT)
 
-    def _kind(self, args_class: type[JobArgs]) -> str:
-        """Give a class's kind, checked against the task table the first time it is seen."""
-        kind = self._checked.get(args_class)
-        if kind is None:
-            kind = kind_of(args_class)
-            self._config.check_class(args_class, kind)
-            self._checked[args_class] = kind
-        return kind
-
-    def _resolve(self, kind: str, args: Payload, args_json: str, opts: InsertOpts, own: InsertOpts) -> NewJob:
-        row = self._config.task(kind)
-        pool = self._pool(_first(opts.queue, row.queue, own.queue, DEFAULT_QUEUE))
+    def _resolve(self, settings: KindSettings, args: Payload, args_json: str, opts: InsertOpts) -> NewJob:
+        own = settings.own
+        pool = self._pool(settings.queue if opts.queue is None else opts.queue)
         scheduled_at, delay = _due(opts.scheduled_at, own.scheduled_at, timedelta())
         metadata = _first(opts.metadata, own.metadata, {})
-        follow_up = _first_or_none(opts.on_discard, own.on_discard)
+        follow_up = opts.on_discard if opts.on_discard is not None else own.on_discard
         return NewJob(
-            kind=kind,
+            kind=settings.kind,
             args=args,
             args_json=args_json,
-            queue=self._queue_name(args, pool, opts, own, kind),
+            queue=_queue_name(settings, args, pool, opts),
             pool=pool,
-            priority=_integer(
-                "priority", _first(opts.priority, row.priority, own.priority, DEFAULT_PRIORITY), PRIORITIES
-            ),
-            max_attempts=_integer(
-                "max_attempts",
-                _first(opts.max_attempts, row.max_attempts, own.max_attempts, DEFAULT_MAX_ATTEMPTS),
-                MAX_ATTEMPTS,
-            ),
-            timeout=_timeout(opts.timeout, row.timeout, own.timeout, DEFAULT_TIMEOUT),
+            priority=_integer("priority", PRIORITIES, opts.priority, settings.priority),
+            max_attempts=_integer("max_attempts", MAX_ATTEMPTS, opts.max_attempts, settings.max_attempts),
+            timeout=_timeout(opts.timeout, settings.timeout),
             scheduled_at=scheduled_at,
             delay=delay,
             pending=_first(opts.pending, own.pending, False),
-            retry=_retry(opts.retry, row.retry, own.retry),
+            retry=_retry(opts.retry, settings.retry),
             tags=check_tags(_first(opts.tags, own.tags, ())),
             metadata=metadata,
             metadata_json=encode_json(metadata, "metadata", MAX_METADATA_BYTES) if metadata else None,
@@ -185,25 +216,21 @@ class Resolver:
             raise UnknownQueueError(f"a queue's name is {A_NAME}, got {queue!r}")
         return queue
 
-    def _queue_name(self, args: Payload, pool: str, opts: InsertOpts, own: InsertOpts, kind: str) -> str:
-        """Give the name to wait under: a dynamic one where there is one, else the pool's own."""
-        if opts.dynamic_queue is not None:
-            return _dynamic_name(opts.dynamic_queue)
-        if opts.queue is not None:
-            return pool
-        template = self._config.task(kind).template
-        if template is not None:
-            return template.render(args)
-        return pool if own.dynamic_queue is None else _dynamic_name(own.dynamic_queue)
+
+def _queue_name(settings: KindSettings, args: Payload, pool: str, opts: InsertOpts) -> str:
+    """Give the name to wait under: a dynamic one where there is one, else the pool's own."""
+    if opts.dynamic_queue is not None:
+        return _dynamic_name(opts.dynamic_queue)
+    if opts.queue is not None:
+        return pool
+    if settings.template is not None:
+        return settings.template.render(args)
+    return pool if settings.own.dynamic_queue is None else _dynamic_name(settings.own.dynamic_queue)
 
 
 def _first(*values: T | None) -> T:
     """Give the first setting that is set; the last is a default and always is."""
     return next(value for value in values if value is not None)
-
-
-def _first_or_none(*values: T | None) -> T | None:
-    return next((value for value in values if value is not None), None)
 
 
 def _dynamic_name(name: str) -> str:
@@ -212,7 +239,8 @@ def _dynamic_name(name: str) -> str:
     return name
 
 
-def _integer(option: str, value: int, legal: range) -> int:
+def _integer(option: str, legal: range, *settings: int | None) -> int:
+    value = _first(*settings)
     if isinstance(value, bool) or value not in legal:  # True is an int to Python, and no priority
         raise OptionError(f"{option}: expected an integer from {legal.start} to {legal.stop - 1}, got {value!r}")
     return int(value)

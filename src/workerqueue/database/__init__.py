@@ -4,7 +4,7 @@ from workerqueue.database.caller import AsyncpgRunner, Connection, Runner, in_ca
 from workerqueue.database.connection import Database, Pool
 from workerqueue.database.driver_errors import RefusedDataError, in_our_words
 from workerqueue.database.jobs import Finished, Inserted, StoredJob
-from workerqueue.database.migrate import Migration, Migrations, migrate
+from workerqueue.database.migrate import Migration, Migrations, migrate, migrations_script
 from workerqueue.database.reconnect import keep_trying
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "in_our_words",
     "keep_trying",
     "migrate",
+    "migrations_script",
 ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
@@ -85,12 +85,10 @@ class Database:
     async def open(self) -> None:
         """Make the pool; connections are made when they are needed."""
         if self._pool is None:
-            try:
+            with _url_can_be_read():
                 self._pool = await asyncpg.create_pool(
                     self._url, min_size=0, max_size=10, timeout=CONNECT_TIMEOUT, server_settings=self._settings()
                 )
-            except (ValueError, asyncpg.InterfaceError):  # its text repeats the URL, password and all
-                raise _BAD_URL from None
 
     async def close(self) -> None:
         """Close the pool if it is ours."""
@@ -131,7 +129,7 @@ class Database:
             async with self.acquire() as connection:
                 yield connection
             return
-        with in_our_words(self.schema):
+        with in_our_words(self.schema), _url_can_be_read():
             connection = await asyncpg.connect(
                 self._url, timeout=CONNECT_TIMEOUT, server_settings=self._settings(), statement_cache_size=100
             )
@@ -171,7 +169,7 @@ class Database:
         while True:
             left = deadline - anyio.current_time()
             try:
-                with in_our_words(self.schema):
+                with in_our_words(self.schema), _url_can_be_read():
                     return await self._pool.acquire(timeout=max(left, 0.001))
             except DatabaseUnavailableError:
                 # A restart takes a moment; nothing has been sent yet, so trying again repeats nothing.
@@ -189,9 +187,15 @@ class Database:
         return {"application_name": self._name}
 
 
-_BAD_URL: Final = ConfigError(
-    "the database's URL can't be read; expected postgresql://user:password@host:port/database"
-)
+@contextmanager
+def _url_can_be_read() -> Generator[None]:
+    """Refuse a URL that the driver can't read; the driver's own text repeats it, password and all."""
+    try:
+        yield
+    except ValueError:  # the driver's ClientConfigurationError is one too
+        raise ConfigError(
+            "the database's URL can't be read; expected postgresql://user:password@host:port/database"
+        ) from None
 
 
 async def _close(connection: Connection) -> None:

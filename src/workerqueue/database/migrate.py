@@ -16,7 +16,7 @@ import asyncpg
 from workerqueue.database.caller import Connection
 from workerqueue.database.connection import Database, Pool
 from workerqueue.database.driver_errors import in_our_words
-from workerqueue.database.statements import fill, read, statement
+from workerqueue.database.statements import fill, quoted_schema, read, statement
 from workerqueue.errors import MigrationError, SchemaError
 
 _FILE: Final = re.compile(r"(\d{3})_(\w+)\.up\.sql")
@@ -150,6 +150,22 @@ def _existing(version: int) -> int:
     if version != 0 and version not in {step.version for step in all_migrations()}:
         raise MigrationError(f"there is no version {version}; there are 0 to {_last_version()}")
     return version
+
+
+def migrations_script(schema: str) -> str:
+    """Give one script that does what `Migrations.up` does to an empty schema."""
+    parts = [
+        f"-- workerqueue: every migration of schema {quoted_schema(schema)}, in one transaction.",
+        "begin;",
+        f"{statement('create_schema', schema).rstrip()};",
+        f"{statement('create_migration_table', schema).rstrip()};",
+    ]
+    for step in all_migrations():
+        recorded = (
+            statement("record_migration", schema).replace("$1", str(step.version)).replace("$2", f"'{step.name}'")
+        )
+        parts += [step.sql("up", schema).rstrip(), f"{recorded.rstrip()};"]
+    return "\n\n".join([*parts, "commit;"]) + "\n"
 
 
 async def migrate(database: str | Pool, schema: str = "workerqueue") -> list[Migration]:

@@ -1,0 +1,108 @@
+"""Runs a command as a child process, again whenever a file below a folder changes."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from subprocess import DEVNULL
+from typing import Final
+
+import anyio
+from anyio.abc import Process, TaskGroup
+
+WATCHED: Final = frozenset({".py", ".toml", ".sql"})
+IGNORED: Final = frozenset({".venv", ".git", ".workerqueue", "__pycache__", "node_modules"})
+
+_log = logging.getLogger("workerqueue.dev")
+
+
+class Reloader:
+    """A child process that is started again after a change, and ended softly by SIGTERM or Ctrl-C.
+
+    Args:
+        command: What to run.
+        environment: The child's environment.
+        folder: Where changes are watched for; `None` for nowhere.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path | None) -> None:
+        self._command = list(command)
+        self._environment = dict(environment)
+        self._folder = folder if folder is not None and _can_watch() else None
+        self._child: Process | None = None
+        self._changed = anyio.Event()
+        self._stopping = False
+
+    async def run(self) -> int:
+        """Run until told to stop, or until the child ends by itself where nothing is watched.
+
+        Returns:
+            The exit code of the last child.
+        """
+        async with anyio.create_task_group() as watchers:
+            watchers.start_soon(self._pass_on_signals)
+            while True:
+                code = await self._run_until_change(watchers)
+                if self._stopping or self._folder is None:
+                    watchers.cancel_scope.cancel()
+                    return code
+        raise AssertionError("the loop above ends only by returning")
+
+    async def _run_until_change(self, watchers: TaskGroup) -> int:
+        """Run one child until it ends; one that fails waits for the change that mends it."""
+        self._changed = anyio.Event()
+        # A session of its own, so that Ctrl-C reaches the child once, through us.
+        async with await anyio.open_process(
+            self._command, env=self._environment, stdin=DEVNULL, stdout=None, stderr=None, start_new_session=True
+        ) as child:
+            self._child = child
+            watching = anyio.CancelScope()
+            watchers.start_soon(self._watch, child, watching)
+            code = await child.wait()
+        if not self._stopping and self._folder is not None and not self._changed.is_set():
+            _log.warning("The worker process ended with %d; waiting for a change", code)
+            await self._changed.wait()
+        watching.cancel()
+        return code
+
+    async def _watch(self, child: Process, watching: anyio.CancelScope) -> None:
+        """End the child softly after the next change."""
+        if self._folder is None:
+            return
+        from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType] - an extra, half typed
+
+        with watching:
+            async for changes in awatch(self._folder, watch_filter=lambda _, path: _is_watched(path)):
+                names = sorted({Path(path).name for _, path in changes})
+                _log.info("Changed: %s; starting again", ", ".join(names))
+                self._changed.set()
+                _send(child, signal.SIGTERM)
+                return
+
+    async def _pass_on_signals(self) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for received in signals:
+                self._stopping = True
+                self._changed.set()  # nobody needs to wait for a change any more
+                if self._child is not None:
+                    _send(self._child, received)
+
+
+def _send(child: Process, number: int) -> None:
+    if child.returncode is None:
+        child.send_signal(signal.Signals(number))
+
+
+def _can_watch() -> bool:
+    if importlib.util.find_spec("watchfiles") is None:
+        _log.warning("No reloading: install workerqueue-postgres[dev]")
+        return False
+    return True
+
+
+def _is_watched(path: str) -> bool:
+    changed = Path(path)
+    return changed.suffix in WATCHED and not IGNORED.intersection(changed.parts)
