@@ -31,7 +31,7 @@ from workerqueue.database import (
 )
 from workerqueue.durations import Duration, not_negative, positive
 from workerqueue.engine import Engine
-from workerqueue.errors import ConfigError, UnknownQueueError, near_matches
+from workerqueue.errors import ConfigError, DatabaseError, UnknownQueueError, near_matches
 from workerqueue.events import Events
 from workerqueue.job import InsertResult, Job
 from workerqueue.jobs import Jobs
@@ -45,6 +45,9 @@ Insertable = JobArgs | tuple[JobArgs, InsertOpts]
 
 CHUNK: Final = 5_000
 """Jobs that one statement inserts."""
+
+SHORTEST_CALL: Final = 0.05
+"""Seconds that a statement has at least, however long its connection took."""
 
 DRAIN_LOOK: Final = 0.1
 """Seconds between two looks whether a draining client has nothing left to do."""
@@ -306,10 +309,12 @@ class Client:
     # The steps of these
 
     async def _insert(self, jobs: Sequence[NewJob]) -> list[InsertResult[Payload]]:
+        deadline = anyio.current_time() + self._insert_timeout
         async with self._database.acquire(self._insert_timeout) as connection:
             runner = AsyncpgRunner(connection)
-            if len(jobs) <= CHUNK:
-                return await self._insert_with(runner, jobs)
+            if len(jobs) <= CHUNK:  # one statement is a transaction by itself
+                left = max(deadline - anyio.current_time(), SHORTEST_CALL)
+                return await self._insert_chunk(runner, jobs, left)
             with self._database.in_our_words():
                 async with connection.transaction():
                     return await self._insert_with(runner, jobs)
@@ -317,10 +322,13 @@ class Client:
     async def _insert_with(self, runner: Runner, jobs: Sequence[NewJob]) -> list[InsertResult[Payload]]:
         results: list[InsertResult[Payload]] = []
         for start in range(0, len(jobs), CHUNK):
-            chunk = jobs[start : start + CHUNK]
-            inserted = await self._database.jobs.insert_jobs(runner, chunk, self._insert_timeout)
-            results.extend(map(_result, chunk, inserted))
+            results += await self._insert_chunk(runner, jobs[start : start + CHUNK], self._insert_timeout)
         return results
+
+    async def _insert_chunk(
+        self, runner: Runner, jobs: Sequence[NewJob], timeout: float
+    ) -> list[InsertResult[Payload]]:
+        return list(map(_result, jobs, await self._database.jobs.insert_jobs(runner, jobs, timeout)))
 
     def _resolve_all(self, jobs: Iterable[Insertable]) -> list[NewJob]:
         return list(self._resolved(jobs))
@@ -380,14 +388,20 @@ class Client:
     async def _watch_work(self, ending: _Ending, horizon: timedelta) -> None:
         """End when there is nothing left to work."""
         while True:
-            if self._engine is not None and self._engine.is_idle:
-                async with self._database.acquire() as connection:
-                    if not await self._database.jobs.has_work(
-                        connection, pools=self._engine.pools, kinds=self.workers.kinds, horizon=horizon
-                    ):
-                        break
+            engine = self._engine
+            if engine is not None and engine.is_idle and not await self._has_work(engine, horizon):
+                break
             await anyio.sleep(DRAIN_LOOK)
         ending.begun.set()
+
+    async def _has_work(self, engine: Engine, horizon: timedelta) -> bool:
+        try:
+            async with self._database.acquire() as connection:
+                return await self._database.jobs.has_work(
+                    connection, pools=engine.pools, kinds=self.workers.kinds, horizon=horizon
+                )
+        except DatabaseError:  # away for now; what it would say is not known
+            return True
 
 
 class _Ending:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from typing import NamedTuple, TypeVar, cast
 
 from pydantic import BaseModel, JsonValue, ValidationError
@@ -71,7 +72,7 @@ def encode_json(value: object, root: str, limit: int) -> str:
     except PydanticSerializationError as error:
         raise _refusal(value, root, error) from None
     if _is_suspicious(data):
-        _refuse_faults(_to_plain(value), root)
+        _refuse_faults(value, root)
     return _within(data, root, limit)
 
 
@@ -134,41 +135,55 @@ def clean_text(text: str, limit: int) -> str:
 
 
 def faults(value: object, path: str, depth: int = 0) -> Iterator[Fault]:
-    """Find every value in plain Python data that can't be stored, in order."""
-    if isinstance(value, str):
-        if problem := _text_fault(value):
-            yield Fault(path, problem)
-    elif isinstance(value, bool) or value is None:
+    """Find every value in Python data that can't be stored, in order."""
+    if problem := _own_fault(value):
+        yield Fault(path, problem)
         return
-    elif isinstance(value, int):
-        if value not in INT64:
-            yield Fault(path, "expected an integer of at most 64 bits; send larger ones as text")
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            yield Fault(path, f"expected a finite number, got {value}; JSON has no such value")
-    elif isinstance(value, Mapping):
-        yield from _nested_faults(path, depth + 1, _entries(cast("Mapping[object, object]", value), path))
-    elif isinstance(value, list | tuple | set | frozenset):
-        items = cast("Collection[object]", value)
-        yield from _nested_faults(path, depth + 1, ((f"{path}[{n}]", each) for n, each in enumerate(items)))
-
-
-def _nested_faults(path: str, depth: int, entries: Iterable[tuple[str, object]]) -> Iterator[Fault]:
-    if depth > MAX_DEPTH:
+    entries = _entries(value, path)
+    if entries is None:
+        return
+    if depth == MAX_DEPTH:
         yield Fault(path[:200], f"expected at most {MAX_DEPTH} levels of nesting")
         return
-    for where, value in entries:
-        if isinstance(value, _BadKey):
-            yield Fault(where, value.problem)
-        else:
-            yield from faults(value, where, depth)
+    for where, each in entries:
+        yield from faults(each, where, depth + 1)
 
 
-class _BadKey(NamedTuple):
+def _own_fault(value: object) -> str | None:
+    """Say what is wrong with one value itself, whatever it holds."""
+    if isinstance(value, _BadKey):
+        return value.problem
+    if isinstance(value, str):
+        return _text_fault(value)
+    if isinstance(value, int) and value not in INT64:
+        return "expected an integer of at most 64 bits; send larger ones as text"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"expected a finite number, got {value}; JSON has no such value"
+    return None
+
+
+def _entries(value: object, path: str) -> Iterator[tuple[str, object]] | None:
+    """Give what a value holds, each with its path; `None` for one that holds nothing."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump()
+    elif is_dataclass(value) and not isinstance(value, type):
+        value = {each.name: getattr(value, each.name) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return _mapping_entries(cast("Mapping[object, object]", value), path)
+    if isinstance(value, list | tuple | set | frozenset):
+        items = cast("Collection[object]", value)
+        return ((f"{path}[{place}]", each) for place, each in enumerate(items))
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _BadKey:
+    """Stands for a key that can't be stored."""
+
     problem: str
 
 
-def _entries(mapping: Mapping[object, object], path: str) -> Iterator[tuple[str, object]]:
+def _mapping_entries(mapping: Mapping[object, object], path: str) -> Iterator[tuple[str, object]]:
     for key, value in mapping.items():
         if isinstance(key, str) and (problem := _text_fault(key)):
             yield f"{path}.{key!r}", _BadKey(f"in a key: {problem}")
@@ -208,12 +223,6 @@ def _plain(model: BaseModel, root: str) -> object:
         raise ArgsError(
             root, f"expected at most {MAX_DEPTH} levels of nesting, and nothing that holds itself"
         ) from None
-
-
-def _to_plain(value: object) -> object:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="python")
-    return value
 
 
 def _within(data: bytes, root: str, limit: int) -> str:

@@ -51,7 +51,11 @@ def in_callers_transaction(tx: object) -> Runner:
             f"expected an asyncpg connection with an open transaction, got {type(tx).__module__}.{type(tx).__name__}"
         )
     connection = cast("Connection", tx)
-    if not connection.is_in_transaction():
+    try:
+        is_open = connection.is_in_transaction()
+    except asyncpg.InterfaceError as error:  # it went back to its pool
+        raise NotInTransactionError(f"this connection can't be used any more: {error}") from None
+    if not is_open:
         raise NotInTransactionError(
             "no transaction is open on this connection, so the job would not commit with your rows: "
             "use `async with connection.transaction():`, or `client.insert` for an insert of its own"

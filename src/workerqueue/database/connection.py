@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
@@ -26,6 +26,8 @@ else:
     PooledConnection: TypeAlias = PoolConnectionProxy
 
 CONNECT_TIMEOUT: Final = 5.0
+TRANSACTION_TIMEOUT: Final = 30.0
+"""Seconds to wait for a connection of the pool: more workers than connections may each want one."""
 DEDICATED: Final = 4
 """Connections a working client holds for itself: to listen, to claim, to complete, to schedule."""
 
@@ -119,7 +121,7 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection]:
         """Take a connection from the pool with a transaction open on it."""
-        async with self.acquire() as connection, connection.transaction():
+        async with self.acquire(TRANSACTION_TIMEOUT) as connection, connection.transaction():
             yield connection
 
     @asynccontextmanager
@@ -152,12 +154,18 @@ class Database:
         def pass_on(*notification: object) -> None:
             on_hint(str(notification[-1]))  # connection, process, channel, payload
 
+        def end(_: object) -> None:
+            lost.set()
+
         async with self.dedicated() as connection:
-            connection.add_termination_listener(lambda _: lost.set())
+            connection.add_termination_listener(end)
             with in_our_words(self.schema):
                 await connection.add_listener(self.channel, pass_on)
-            on_hint(None)
-            await lost.wait()
+            try:
+                on_hint(None)
+                await lost.wait()
+            finally:
+                await _stop_listening(connection, self.channel, pass_on, end)
         raise DatabaseUnavailableError("the listening connection was lost")
 
     async def _first_connection(self, timeout: float) -> PooledConnection:
@@ -196,6 +204,16 @@ def _url_can_be_read() -> Generator[None]:
         raise ConfigError(
             "the database's URL can't be read; expected postgresql://user:password@host:port/database"
         ) from None
+
+
+async def _stop_listening(
+    connection: Connection, channel: str, listener: Callable[..., None], at_end: Callable[[object], None]
+) -> None:
+    """Leave a connection as it was: it may go back to the caller's pool."""
+    connection.remove_termination_listener(at_end)
+    with anyio.CancelScope(shield=True), suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        if not connection.is_closed():
+            await connection.remove_listener(channel, listener)
 
 
 async def _close(connection: Connection) -> None:

@@ -93,6 +93,7 @@ class Engine:
     def start(self) -> None:
         """Start working; returns at once."""
         self._task = asyncio.create_task(self._run(), name="workerqueue engine")
+        self._task.add_done_callback(_log_failure)
 
     async def wait(self) -> None:
         """Wait until the engine has ended, and raise what ended it if it was not `stop`."""
@@ -134,7 +135,7 @@ class Engine:
 
     async def _end(self) -> None:
         for slots in self._pools.values():
-            slots.close()
+            await slots.close()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -175,3 +176,8 @@ class Engine:
         for run in self._executor.runs:
             self._abandoned.add(run.stored.id)
             self._completer.add_now(Finished(run.stored, INTERRUPTED))
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("the engine failed and works no more", exc_info=error)

@@ -20,7 +20,9 @@ from workerqueue.job import Job
 from workerqueue.outcome import (
     INTERRUPTED,
     Attempt,
-    JobOutcome,
+    JobCancel,
+    JobDiscard,
+    JobSnooze,
     JobTimeoutError,
     Outcome,
     raised,
@@ -150,7 +152,7 @@ def _decode(registration: Registration, stored: StoredJob) -> Job[JobArgs]:
 
 def _own_retry(registration: Registration, job: Job[JobArgs], error: BaseException) -> timedelta | None:
     """Ask the worker's own rule for the next attempt; a rule that fails leaves it to the job's policy."""
-    if isinstance(error, JobOutcome) or job.attempt >= job.max_attempts:
+    if isinstance(error, JobCancel | JobDiscard | JobSnooze) or job.attempt >= job.max_attempts:
         return None
     try:
         own = registration.rules.next_retry(job, error)

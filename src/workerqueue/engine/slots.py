@@ -50,10 +50,12 @@ class Slots:
         self._handed.clear()
         return jobs
 
-    def close(self) -> None:
-        """End the slots; one that still works is left to itself."""
+    async def close(self) -> None:
+        """End the slots; one whose worker does not end is left to itself."""
         for waiting in self._idle:
             waiting.cancel()
+        if self._tasks and not self.busy:
+            await asyncio.wait(self._tasks)
 
     def _start_slot(self) -> None:
         task = asyncio.create_task(self._slot(), name=f"workerqueue {self.pool}")

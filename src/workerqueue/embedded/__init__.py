@@ -1,0 +1,6 @@
+"""A PostgreSQL for development: found or started."""
+
+from workerqueue.embedded.chain import postgres
+from workerqueue.embedded.server import Server
+
+__all__ = ["Server", "postgres"]

@@ -1,0 +1,1 @@
+"""A PostgreSQL for development: found or started."""
