@@ -61,6 +61,7 @@ TRANSITIONS: Final = (
     Transition("fail for the last time, discard", JobState.RUNNING, JobState.DISCARDED),
     Transition("cancel", JobState.RUNNING, JobState.CANCELLED),
     Transition("snooze", JobState.RUNNING, JobState.SCHEDULED),
+    Transition("snooze for no time", JobState.RUNNING, JobState.AVAILABLE),
     Transition("cut off by a stop", JobState.RUNNING, JobState.AVAILABLE),
 )
 
