@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import signal
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -30,8 +29,8 @@ from workerqueue.database import (
     in_callers_transaction,
 )
 from workerqueue.durations import Duration, not_negative, positive
-from workerqueue.engine import Engine
-from workerqueue.errors import ConfigError, DatabaseError, UnknownQueueError, near_matches
+from workerqueue.engine import Ending, Engine
+from workerqueue.errors import ConfigError, UnknownQueueError, near_matches
 from workerqueue.events import Events
 from workerqueue.job import InsertResult, Job
 from workerqueue.jobs import Jobs
@@ -48,9 +47,6 @@ CHUNK: Final = 5_000
 
 SHORTEST_CALL: Final = 0.05
 """Seconds that a statement has at least, however long its connection took."""
-
-DRAIN_LOOK: Final = 0.1
-"""Seconds between two looks whether a draining client has nothing left to do."""
 
 _log = logging.getLogger("workerqueue.client")
 
@@ -294,17 +290,9 @@ class Client:
         limit = None if max_time is None else _setting("max_time", max_time, positive).total_seconds()
         async with self:
             await self.start(queues=queues)
-            ending = _Ending()
-            async with anyio.create_task_group() as watchers:
-                watchers.start_soon(self._watch_signals, ending)
-                watchers.start_soon(self._watch_engine, ending)
-                if drain:
-                    watchers.start_soon(self._watch_work, ending, ahead)
-                with anyio.move_on_after(limit):
-                    await ending.begun.wait()
-                await self.stop()
-                watchers.cancel_scope.cancel()
-        return ending.softly
+            assert self._engine is not None  # noqa: S101 - start() made it
+            ending = Ending(self._engine)
+            return await ending.wait(self.stop, drain_horizon=ahead if drain else None, max_time=limit)
 
     # The steps of these
 
@@ -365,51 +353,6 @@ class Client:
             poll_interval=self._poll_interval.total_seconds(),
             concurrency=self._concurrency,
         )
-
-    async def _watch_signals(self, ending: _Ending) -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for received in signals:
-                name = signal.Signals(received).name
-                if not ending.begun.is_set():
-                    _log.info("Received %s, stopping", name, extra={"signal": name})
-                    ending.begun.set()
-                else:
-                    _log.warning("Received %s again, releasing what runs", name, extra={"signal": name})
-                    ending.softly = False
-                    if self._engine is not None:
-                        self._engine.hurry()
-
-    async def _watch_engine(self, ending: _Ending) -> None:
-        """End when the engine does, and raise what ended it."""
-        if self._engine is not None:
-            await self._engine.wait()
-        ending.begun.set()
-
-    async def _watch_work(self, ending: _Ending, horizon: timedelta) -> None:
-        """End when there is nothing left to work."""
-        while True:
-            engine = self._engine
-            if engine is not None and engine.is_idle and not await self._has_work(engine, horizon):
-                break
-            await anyio.sleep(DRAIN_LOOK)
-        ending.begun.set()
-
-    async def _has_work(self, engine: Engine, horizon: timedelta) -> bool:
-        try:
-            async with self._database.acquire() as connection:
-                return await self._database.jobs.has_work(
-                    connection, pools=engine.pools, kinds=self.workers.kinds, horizon=horizon
-                )
-        except DatabaseError:  # away for now; what it would say is not known
-            return True
-
-
-class _Ending:
-    """How a run ends: that it has begun to, and whether softly."""
-
-    def __init__(self) -> None:
-        self.begun = anyio.Event()
-        self.softly = True
 
 
 def _setting(name: str, value: Duration, check: Callable[[object], timedelta]) -> timedelta:

@@ -1,5 +1,6 @@
 """The path of one job: notifier → producer → executor → completer."""
 
+from workerqueue.engine.ending import Ending
 from workerqueue.engine.engine import Engine
 
-__all__ = ["Engine"]
+__all__ = ["Ending", "Engine"]

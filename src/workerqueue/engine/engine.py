@@ -18,6 +18,7 @@ from workerqueue.engine.executor import Executor
 from workerqueue.engine.notifier import pass_on_hints
 from workerqueue.engine.producer import Producer
 from workerqueue.engine.slots import Slots
+from workerqueue.errors import DatabaseError
 from workerqueue.events import Events, RunEvent
 from workerqueue.maintenance.scheduler import promote_due_jobs
 from workerqueue.outcome import INTERRUPTED
@@ -59,21 +60,17 @@ class Engine:
         self._database = database
         self._events = events
         self._poll_interval = poll_interval
+        self._kinds = workers.kinds
         self._executor = Executor(workers, client)
         self._completer = Completer(database, self._written)
         self._pools = {name: Slots(name, queue.max_workers, self._work) for name, queue in queues.items()}
         self._producer = Producer(
-            database, self._pools, workers.kinds, client, poll_interval=poll_interval, concurrency=concurrency
+            database, self._pools, self._kinds, client, poll_interval=poll_interval, concurrency=concurrency
         )
         self._freed = asyncio.Event()
         self._abandoned: set[int] = set()
         self._grace: anyio.CancelScope | None = None
         self._task: asyncio.Task[None] | None = None
-
-    @property
-    def pools(self) -> list[str]:
-        """The names of the pools it works."""
-        return list(self._pools)
 
     @property
     def running(self) -> int:
@@ -94,6 +91,16 @@ class Engine:
         """Start working; returns at once."""
         self._task = asyncio.create_task(self._run(), name="workerqueue engine")
         self._task.add_done_callback(_log_failure)
+
+    async def has_work(self, horizon: timedelta) -> bool:
+        """Tell whether a job is left that this engine can work: ready, running, parked or due within the horizon."""
+        try:
+            async with self._database.acquire() as connection:
+                return await self._database.jobs.has_work(
+                    connection, pools=list(self._pools), kinds=self._kinds, horizon=horizon
+                )
+        except DatabaseError:  # away for now; what it would say is not known
+            return True
 
     async def wait(self) -> None:
         """Wait until the engine has ended, and raise what ended it if it was not `stop`."""
