@@ -22,7 +22,7 @@ from workerqueue.errors import (
     WorkerError,
     WorkerQueueError,
 )
-from workerqueue.job import AttemptError, InsertResult, Job, JobState
+from workerqueue.job import AttemptError, ControlResult, InsertResult, Job, JobState
 from workerqueue.outcome import JobCancel, JobDiscard, JobRetry, JobSnooze
 from workerqueue.priority import Priority
 from workerqueue.retry import Delays, Exponential, Fixed, Polynomial
@@ -34,6 +34,7 @@ __all__ = [
     "Client",
     "Config",
     "ConfigError",
+    "ControlResult",
     "DatabaseError",
     "DatabaseUnavailableError",
     "Delays",

@@ -11,7 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from workerqueue.args import A_NAME, JobArgs, is_name
 from workerqueue.durations import Duration, positive
@@ -41,6 +50,15 @@ def _template(source: str | Callable[..., str]) -> str | Callable[..., str]:
     return source
 
 
+def _policy(value: object, read: ValidatorFunctionWrapHandler) -> RetryPolicy | None:
+    """Read a policy; what it refuses is said with the name of this field."""
+    try:
+        policy: RetryPolicy | None = read(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return policy
+
+
 QueueName = Annotated[str, BeforeValidator(_name)]
 
 
@@ -68,7 +86,7 @@ class TaskConfig(Checked, BaseModel):
     """How often a job may be started in total."""
     timeout: Annotated[Duration, BeforeValidator(positive)] | None = None
     """How long one attempt may take."""
-    retry: RetryPolicy | None = None
+    retry: Annotated[RetryPolicy | None, WrapValidator(_policy)] = None
     """When a failed job is tried again."""
 
     @cached_property

@@ -18,11 +18,14 @@ def as_timedelta(value: object) -> timedelta:
     if isinstance(value, timedelta):
         return value
     # bool is an int to Python, but nobody means one second by True.
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         try:
-            return timedelta(seconds=value)
+            if math.isfinite(value):
+                return timedelta(seconds=value)
         except OverflowError:
-            raise ValueError(f"{value!r} seconds are more than a timedelta holds") from None
+            # The value is shortened as a number: Python refuses to write integers of over 4,300 digits.
+            shown = repr(value) if isinstance(value, float) else f"{value // 10 ** max(_digits(value) - 20, 0)}…"
+            raise ValueError(f"expected a duration that a timedelta holds, got {shown} seconds") from None
     raise ValueError(f"expected a timedelta or a number of seconds, got {value!r}")
 
 
@@ -48,3 +51,8 @@ def not_negative(value: object) -> timedelta:
     if duration < timedelta():
         raise ValueError(f"expected a duration of 0 or longer, got {value!r}")
     return duration
+
+
+def _digits(value: int) -> int:
+    """Estimate how many decimal digits an integer has, at most one too many."""
+    return int(value.bit_length() * math.log10(2)) + 1

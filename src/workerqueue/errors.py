@@ -55,7 +55,11 @@ class ArgsError(InsertError):
 
     def __init__(self, path: str, problem: str) -> None:
         self.path = path
-        super().__init__(f"{path}: {problem}")
+        self.problem = problem
+        super().__init__(path, problem)  # both, so that the error can be copied to another process
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}"
 
 
 class OptionError(InsertError):

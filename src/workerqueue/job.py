@@ -53,6 +53,7 @@ TRANSITIONS: Final = (
     Transition("insert", None, JobState.AVAILABLE),
     Transition("insert for later", None, JobState.SCHEDULED),
     Transition("insert parked", None, JobState.PENDING),
+    Transition("release by hand", JobState.PENDING, JobState.AVAILABLE),
     Transition("fall due", JobState.SCHEDULED, JobState.AVAILABLE),
     Transition("fall due", JobState.RETRYABLE, JobState.AVAILABLE),
     Transition("claim", JobState.AVAILABLE, JobState.RUNNING),
@@ -125,6 +126,18 @@ class InsertResult(Generic[A]):
     job: Job[A]
     duplicate: bool = False
     """Whether the job was there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlResult(Generic[A]):
+    """What a controlling call did; it never raises for a job's sake."""
+
+    ok: bool
+    state: JobState | None
+    """The job's state after the call; `None` if there is no such job."""
+    reason: str | None
+    """Why it was refused: `not_found`, or the state that forbids it."""
+    job: Job[A] | None
 
 
 ERRORS: Final = TypeAdapter(list[AttemptError])

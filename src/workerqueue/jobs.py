@@ -1,4 +1,4 @@
-"""What `client.jobs` does: look at jobs."""
+"""What `client.jobs` does: look at jobs, and release parked ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from workerqueue.database import Database, StoredJob
 from workerqueue.durations import Duration, as_timedelta
 from workerqueue.errors import ArgsError, JobNotFoundError, JobWaitTimeout
-from workerqueue.job import Job
+from workerqueue.job import ControlResult, Job
 from workerqueue.options import Payload
 from workerqueue.payload import decode_model, read_json
 from workerqueue.worker import Workers
@@ -20,7 +20,7 @@ LONGEST_LOOK: Final = 0.5
 
 
 class Jobs:
-    """Looks at the jobs of one client's schema."""
+    """Looks at the jobs of one client's schema, and releases parked ones."""
 
     def __init__(self, database: Database, workers: Workers) -> None:
         self._database = database
@@ -34,6 +34,19 @@ class Jobs:
         async with self._database.acquire() as connection:
             stored = await self._database.jobs.get_job(connection, job)
         return None if stored is None else stored.to_job(self._args_of(stored))
+
+    async def release(self, job: int) -> ControlResult[Payload]:
+        """Make a parked job (`InsertOpts(pending=True)`) available now.
+
+        Refused, with the state that forbids it, for any other job.
+        """
+        async with self._database.acquire() as connection:
+            ok = await self._database.jobs.release_job(connection, job)
+            stored = await self._database.jobs.get_job(connection, job)
+        if stored is None:
+            return ControlResult(ok=False, state=None, reason="not_found", job=None)
+        found = stored.to_job(self._args_of(stored))
+        return ControlResult(ok=ok, state=found.state, reason=None if ok else found.state.value, job=found)
 
     async def wait(self, job: int | Job[Payload], timeout: Duration) -> Job[Payload]:
         """Wait until a job is finalized, and give it as it then is.

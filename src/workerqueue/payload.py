@@ -29,6 +29,8 @@ MAX_TAG_LENGTH = 255
 MAX_ERROR_BYTES = 8 * 1024
 MAX_TRACE_BYTES = 32 * 1024
 
+_TOO_DEEP = f"expected at most {MAX_DEPTH} levels of nesting, and nothing that holds itself"
+
 INT64 = range(-(2**63), 2**63)
 
 # Found in almost no payload, and without a match there is nothing to refuse: so the careful walk is rare.
@@ -53,11 +55,11 @@ def encode_model(model: BaseModel, root: str = "args", limit: int = MAX_ARGS_BYT
         ArgsError: With the path to the first value that can't be stored.
     """
     try:
-        data = model.__pydantic_serializer__.to_json(model)
+        data = model.__pydantic_serializer__.to_json(model, warnings="error")
     except PydanticSerializationError as error:
-        raise _refusal(_plain(model, root), root, error) from None
+        raise _refusal(model, root, error) from None
     if _is_suspicious(data):
-        _refuse_faults(_plain(model, root), root)
+        _refuse_faults(data, model, root)
     return _within(data, root, limit)
 
 
@@ -72,7 +74,7 @@ def encode_json(value: object, root: str, limit: int) -> str:
     except PydanticSerializationError as error:
         raise _refusal(value, root, error) from None
     if _is_suspicious(data):
-        _refuse_faults(value, root)
+        _refuse_faults(data, value, root)
     return _within(data, root, limit)
 
 
@@ -110,10 +112,14 @@ def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
     """
     if isinstance(tags, str):
         raise ArgsError("tags", f"expected a list of labels, got the text {tags!r}; write [{tags!r}]")
+    if not isinstance(tags, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise ArgsError("tags", f"expected a list of labels, got {tags!r}")
     if len(tags) > MAX_TAGS:
         raise ArgsError("tags", f"expected at most {MAX_TAGS} labels, got {len(tags)}")
     for place, tag in enumerate(tags):
         path = f"tags[{place}]"
+        if not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+            raise ArgsError(path, f"expected text, got {tag!r}")
         if not 0 < len(tag) <= MAX_TAG_LENGTH:
             raise ArgsError(path, f"expected 1 to {MAX_TAG_LENGTH} characters, got {len(tag)}")
         if problem := _text_fault(tag):
@@ -143,7 +149,7 @@ def faults(value: object, path: str, depth: int = 0) -> Iterator[Fault]:
     if entries is None:
         return
     if depth == MAX_DEPTH:
-        yield Fault(path[:200], f"expected at most {MAX_DEPTH} levels of nesting")
+        yield Fault(path[:200], _TOO_DEEP)
         return
     for where, each in entries:
         yield from faults(each, where, depth + 1)
@@ -165,7 +171,7 @@ def _own_fault(value: object) -> str | None:
 def _entries(value: object, path: str) -> Iterator[tuple[str, object]] | None:
     """Give what a value holds, each with its path; `None` for one that holds nothing."""
     if isinstance(value, BaseModel):
-        value = value.model_dump()
+        value = value.model_dump(warnings=False)
     elif is_dataclass(value) and not isinstance(value, type):
         value = {each.name: getattr(value, each.name) for each in fields(value)}
     if isinstance(value, Mapping):
@@ -204,25 +210,47 @@ def _is_suspicious(data: bytes) -> bool:
     return bool(_SUSPICIOUS.search(data)) or data.count(b"{") + data.count(b"[") > MAX_DEPTH
 
 
-def _refuse_faults(plain: object, root: str) -> None:
-    for fault in faults(plain, root):
+def _refuse_faults(data: bytes, source: object, root: str) -> None:
+    """Refuse what was written and can't be stored."""
+    try:
+        written: object = json.loads(data, parse_int=_integer)
+    except RecursionError:
+        raise ArgsError(root, _TOO_DEEP) from None
+    for fault in faults(written, root):
         raise ArgsError(*fault)
+    if b"null" in data:  # it may have been a NaN, which only the source still shows
+        for fault in faults(_plain(source, root), root):
+            raise ArgsError(*fault)
 
 
-def _refusal(plain: object, root: str, error: PydanticSerializationError) -> ArgsError:
-    """Find the value Pydantic could not write; its own text names no path."""
+def _refusal(source: object, root: str, error: PydanticSerializationError) -> ArgsError:
+    """Find the value that Pydantic could not write; its own text names no path, and may repeat the value."""
+    plain = _plain(source, root)
     for fault in faults(plain, root):
         return ArgsError(*fault)
-    return ArgsError(root, f"can't be written as JSON: {error}")
+    if isinstance(source, BaseModel):
+        try:
+            type(source).model_validate(plain)
+        except ValidationError as invalid:  # assigned after the object was made
+            return invalid_args(invalid)
+    unknown = re.search(r"Unable to serialize unknown type: <class '([\w.]+)'>", str(error))
+    return ArgsError(
+        root, f"can't be written as JSON: it holds a {unknown[1]}" if unknown else "can't be written as JSON"
+    )
 
 
-def _plain(model: BaseModel, root: str) -> object:
+def _plain(source: object, root: str) -> object:
+    if not isinstance(source, BaseModel):
+        return source
     try:
-        return model.model_dump(mode="python")
+        return source.model_dump(mode="python", warnings=False)
     except ValueError:  # what Pydantic raises for data that refers to itself, or is nested past its own limit
-        raise ArgsError(
-            root, f"expected at most {MAX_DEPTH} levels of nesting, and nothing that holds itself"
-        ) from None
+        raise ArgsError(root, _TOO_DEEP) from None
+
+
+def _integer(digits: str) -> int:
+    # Python refuses to read integers of over 4,300 digits; any one beyond 64 bits stands for them.
+    return int(digits) if len(digits) <= 20 else INT64.stop
 
 
 def _within(data: bytes, root: str, limit: int) -> str:

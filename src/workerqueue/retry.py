@@ -112,7 +112,8 @@ def delay_after(policy: RetryPolicy, attempt: int, random: Callable[[], float]) 
     `random` draws from [0, 1).
     """
     spread = policy.jitter * (2 * random() - 1)
-    return policy.base_delay(max(attempt, 1)) * (1 + spread)
+    base = min(policy.base_delay(max(attempt, 1)), LONGEST)
+    return min(base * (1 + spread), LONGEST)
 
 
 def write_policy(policy: RetryPolicy) -> str:

@@ -57,12 +57,13 @@ class QueueTemplate:
             ValueError: Naming the field, what the class has instead, and the cure.
         """
         for name in self.fields:
-            field = args_class.model_fields.get(name)
-            if field is None:
+            own_name = _field_named(args_class, name)
+            if own_name is None:
                 raise ValueError(
                     f"{self.text!r} uses {{{name}}}, but {args_class.__name__} has no such field; "
                     f"{near_matches(name, args_class.model_fields)}"
                 )
+            field = args_class.model_fields[own_name]
             if not field.is_required() or not _is_scalar(field.annotation):
                 raise ValueError(
                     f"{self.text!r} uses {{{name}}}, but {args_class.__name__}.{name} is not a required "
@@ -89,7 +90,11 @@ class QueueTemplate:
 
 def _parse(source: str) -> list[tuple[str, str | None]]:
     parts: list[tuple[str, str | None]] = []
-    for text, field, spec, conversion in Formatter().parse(source):
+    try:
+        parsed = list(Formatter().parse(source))
+    except ValueError as error:
+        raise ValueError(f"expected a template such as 'runs-{{id}}', got {source!r}: {error}") from None
+    for text, field, spec, conversion in parsed:
         if field is not None and (not field.isidentifier() or spec or conversion):
             raise ValueError(f"expected plain fields such as '{{id}}', got {source!r}")
         parts.append((text, field))
@@ -102,8 +107,15 @@ def _is_scalar(annotation: object) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, _SCALARS)
 
 
+def _field_named(args_class: type[BaseModel], name: str) -> str | None:
+    """Find a field by its name, or by the name it has in JSON."""
+    if name in args_class.model_fields:
+        return name
+    return next((own for own, field in args_class.model_fields.items() if field.alias == name), None)
+
+
 def _value(args: BaseModel | Mapping[str, object], field: str) -> str:
-    value = args.get(field) if isinstance(args, Mapping) else getattr(args, field, None)
+    value = args.get(field) if isinstance(args, Mapping) else getattr(args, _field_named(type(args), field) or "", None)
     if isinstance(value, Enum):
         value = value.value
     if value is None or not isinstance(value, _SCALARS):
