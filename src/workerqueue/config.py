@@ -59,7 +59,7 @@ def _policy(value: object, read: ValidatorFunctionWrapHandler) -> RetryPolicy | 
     return policy
 
 
-QueueName = Annotated[str, BeforeValidator(_name)]
+Name = Annotated[str, BeforeValidator(_name)]
 
 
 class QueueConfig(Checked, BaseModel):
@@ -76,7 +76,7 @@ class TaskConfig(Checked, BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
-    queue: QueueName | None = None
+    queue: Name | None = None
     """A configured queue."""
     dynamic_queue: Annotated[str | Callable[..., str], AfterValidator(_template)] | None = None
     """The name a job waits under: a template over its args such as `runs-{id}`, or a function of the args."""
@@ -103,8 +103,8 @@ class Config(Checked, BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    queues: Mapping[QueueName, QueueConfig] = Field(default_factory=dict[str, QueueConfig])
-    tasks: Mapping[str, TaskConfig] = Field(default_factory=dict[str, TaskConfig])
+    queues: Mapping[Name, QueueConfig] = Field(default_factory=dict[str, QueueConfig])
+    tasks: Mapping[Name, TaskConfig] = Field(default_factory=dict[str, TaskConfig])
 
     @model_validator(mode="after")
     def _check_queues(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from typing import Final
 
 Duration = timedelta | float
 """A `timedelta`, or a number of seconds."""
@@ -38,6 +39,22 @@ def positive(value: object) -> timedelta:
     duration = as_timedelta(value)
     if duration <= timedelta():
         raise ValueError(f"expected a duration longer than 0, got {value!r}")
+    return duration
+
+
+LONGEST_DELAY: Final = timedelta(days=36_525)
+"""A hundred years: what is due later can't be meant, and Python could not read a time beyond the year 9999."""
+
+
+def delay(value: object) -> timedelta:
+    """Read a time from now, from 0 to a hundred years.
+
+    Raises:
+        ValueError: As `as_timedelta`, and for a delay that is negative or too long.
+    """
+    duration = not_negative(value)
+    if duration > LONGEST_DELAY:
+        raise ValueError(f"expected a delay of at most a hundred years, got {value!r}")
     return duration
 
 

@@ -26,6 +26,7 @@ from workerqueue.config import (
     Config,
 )
 from workerqueue.durations import as_timedelta, positive
+from workerqueue.durations import delay as as_delay
 from workerqueue.errors import ArgsError, OptionError, UnknownKindError, UnknownQueueError, near_matches
 from workerqueue.payload import (
     MAX_ARGS_BYTES,
@@ -35,7 +36,7 @@ from workerqueue.payload import (
     encode_model,
     invalid_args,
 )
-from workerqueue.retry import RetryPolicy, write_policy
+from workerqueue.retry import POLICIES, RetryPolicy, write_policy
 from workerqueue.template import QueueTemplate
 
 T = TypeVar("T")
@@ -132,6 +133,7 @@ class Resolver:
         self._config = config
         self._strict = strict
         self._by_class: dict[type[JobArgs], KindSettings] = {}
+        self._following: list[str] = []
 
     def resolve(self, args: JobArgs, opts: InsertOpts | None = None) -> NewJob:
         """Resolve an insert of typed args.
@@ -177,6 +179,8 @@ class Resolver:
             )
         if not is_name(kind):
             raise UnknownKindError(f"a kind is {A_NAME}, got {kind!r}")
+        if not isinstance(payload, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+            raise ArgsError("args", f"expected a JSON object, got {type(payload).__name__}")
         encoded = encode_json(dict(payload), "args", MAX_ARGS_BYTES)
         plain = cast("dict[str, JsonValue]", json.loads(encoded))
         return self._resolve(settings_of(kind, self._config, None), plain, encoded, opts or _INHERIT)
@@ -185,8 +189,7 @@ class Resolver:
         own = settings.own
         pool = self._pool(settings.queue if opts.queue is None else opts.queue)
         scheduled_at, delay = _due(opts.scheduled_at, own.scheduled_at, timedelta())
-        metadata = _first(opts.metadata, own.metadata, {})
-        follow_up = opts.on_discard if opts.on_discard is not None else own.on_discard
+        metadata = _metadata(_first(opts.metadata, own.metadata, {}))
         return NewJob(
             kind=settings.kind,
             args=args,
@@ -203,17 +206,31 @@ class Resolver:
             tags=check_tags(_first(opts.tags, own.tags, ())),
             metadata=metadata,
             metadata_json=encode_json(metadata, "metadata", MAX_METADATA_BYTES) if metadata else None,
-            on_discard=None if follow_up is None else self.resolve(follow_up).to_follow_up(),
+            on_discard=self._follow_up(settings.kind, opts.on_discard or own.on_discard),
         )
 
+    def _follow_up(self, kind: str, args: JobArgs | None) -> str | None:
+        """Resolve the job that is inserted if this one is discarded."""
+        if args is None:
+            return None
+        if kind in self._following:
+            raise OptionError(f"on_discard: {' → '.join([*self._following, kind])} would follow each other for ever")
+        self._following.append(kind)
+        try:
+            return self.resolve(args).to_follow_up()
+        except ArgsError as error:
+            raise ArgsError(f"on_discard.{error.path}", error.problem) from None
+        finally:
+            self._following.pop()
+
     def _pool(self, queue: str) -> str:
+        if not is_name(queue):
+            raise UnknownQueueError(f"queue: expected {A_NAME}, got {queue!r}")
         if self._strict and queue not in self._config.all_queues:
             raise UnknownQueueError(
                 f"no queue {queue!r} is configured; {near_matches(queue, self._config.all_queues)} "
                 "(a name inside a queue is `dynamic_queue`)"
             )
-        if not is_name(queue):
-            raise UnknownQueueError(f"a queue's name is {A_NAME}, got {queue!r}")
         return queue
 
 
@@ -226,6 +243,12 @@ def _queue_name(settings: KindSettings, args: Payload, pool: str, opts: InsertOp
     if settings.template is not None:
         return settings.template.render(args)
     return pool if settings.own.dynamic_queue is None else _dynamic_name(settings.own.dynamic_queue)
+
+
+def _metadata(metadata: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    if not isinstance(metadata, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise ArgsError("metadata", f"expected a JSON object, got {type(metadata).__name__}")
+    return metadata
 
 
 def _first(*values: T | None) -> T:
@@ -241,13 +264,19 @@ def _dynamic_name(name: str) -> str:
 
 def _integer(option: str, legal: range, *settings: int | None) -> int:
     value = _first(*settings)
-    if isinstance(value, bool) or value not in legal:  # True is an int to Python, and no priority
+    if not _is_integer(value) or value not in legal:
         raise OptionError(f"{option}: expected an integer from {legal.start} to {legal.stop - 1}, got {value!r}")
     return int(value)
 
 
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)  # True and 1.0 are equal to one, and no priority
+
+
 def _retry(*settings: RetryPolicy | None) -> str | None:
     policy = next((each for each in settings if each is not None), None)
+    if policy is not None and not isinstance(policy, POLICIES):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise OptionError(f"retry: expected a policy such as Exponential() or Fixed(30), got {policy!r}")
     return None if policy is None else write_policy(policy)
 
 
@@ -262,13 +291,13 @@ def _due(*settings: datetime | timedelta | float | None) -> tuple[datetime | Non
     """Split a due time into an instant, or a delay from the database's now; the past means now."""
     when = _first(*settings)
     if isinstance(when, datetime):
-        if when.tzinfo is None:
+        if when.utcoffset() is None:
             raise OptionError(
                 f"scheduled_at: expected an aware datetime, got the naive {when.isoformat()}; "
                 "give it a zone, such as datetime.now(UTC) or .replace(tzinfo=UTC)"
             )
         return when, timedelta()
     try:
-        return None, max(as_timedelta(when), timedelta())
+        return None, as_delay(max(as_timedelta(when), timedelta()))
     except ValueError as error:
         raise OptionError(f"scheduled_at: {error}, or an aware datetime") from None

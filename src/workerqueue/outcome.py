@@ -15,11 +15,12 @@ from typing import Final
 
 from pydantic_core import to_json
 
-from workerqueue.durations import Duration, not_negative
-from workerqueue.errors import ArgsError
+from workerqueue.durations import Duration
+from workerqueue.durations import delay as as_delay
+from workerqueue.errors import ArgsError, ConfigError
 from workerqueue.job import JobState
-from workerqueue.payload import MAX_ERROR_BYTES, MAX_OUTPUT_BYTES, MAX_TRACE_BYTES, clean_text, encode_json
-from workerqueue.retry import delay_after, read_policy
+from workerqueue.payload import MAX_ERROR_BYTES, MAX_TRACE_BYTES, clean_text, encode_output
+from workerqueue.retry import DEFAULT_RETRY, RetryPolicy, delay_after, read_policy
 
 
 class JobOutcome(Exception):  # noqa: N818 - raised to say how a job ends, which need not be an error
@@ -46,7 +47,7 @@ class JobSnooze(JobOutcome):
     """Run the job again after a delay (seconds if a number); the attempt does not count."""
 
     def __init__(self, delay: Duration) -> None:
-        self.delay = not_negative(delay)
+        self.delay = as_delay(delay)
         super().__init__(f"for {self.delay}")
 
 
@@ -54,7 +55,7 @@ class JobRetry(JobOutcome):
     """Fail this attempt and try again, after `delay` if given (seconds if a number); the attempt counts."""
 
     def __init__(self, delay: Duration | None = None) -> None:
-        self.delay = None if delay is None else not_negative(delay)
+        self.delay = None if delay is None else as_delay(delay)
         super().__init__("" if self.delay is None else f"after {self.delay}")
 
 
@@ -101,7 +102,7 @@ def returned(value: object, attempt: Attempt, random: Callable[[], float]) -> Ou
     if value is None:
         return COMPLETED
     try:
-        return Outcome("completed", JobState.COMPLETED, output=encode_json(value, "output", MAX_OUTPUT_BYTES))
+        return Outcome("completed", JobState.COMPLETED, output=encode_output(value))
     except ArgsError as error:
         return raised(OutputError(str(error)), attempt, random)
 
@@ -125,8 +126,15 @@ def raised(
     if isinstance(error, JobRetry) and error.delay is not None:
         delay = error.delay
     if delay is None:
-        delay = delay_after(read_policy(attempt.retry), attempt.number, random)
+        delay = delay_after(_policy(attempt.retry), attempt.number, random)
     return Outcome("failed", JobState.RETRYABLE, delay, error=record, reason=reason)
+
+
+def _policy(stored: str | None) -> RetryPolicy:
+    try:
+        return read_policy(stored)
+    except ConfigError:  # plain SQL can store what is no policy; the attempt must end all the same
+        return DEFAULT_RETRY
 
 
 class OutputError(ValueError):
@@ -146,12 +154,14 @@ def without_data(outcome: Outcome, refusal: Exception) -> Outcome:
     Nothing should come to this, since outputs and errors are checked and cleaned before; if something does,
     the job ends `discarded` and says why, instead of running for ever.
     """
-    entry = {"attempt": 0, "type": type(refusal).__name__, "error": f"a {outcome.event} outcome was refused: {refusal}"}
-    return Outcome("discarded", JobState.DISCARDED, error=to_json(entry).decode(), reason=_one_line(refusal))
+    text = clean_text(f"a {outcome.event} outcome was refused: {refusal}", MAX_ERROR_BYTES)
+    entry = to_json({"attempt": 0, "type": type(refusal).__name__, "error": text, "trace": None, "client": None})
+    return Outcome("discarded", JobState.DISCARDED, error=entry.decode(), reason=_one_line(refusal))
 
 
 def _one_line(error: BaseException) -> str:
-    text = clean_text(str(error), 500).replace("\n", " ")
+    text = " ".join(clean_text(_text_of(error), 500).split())
+    text = "".join(each if each.isprintable() else "\ufffd" for each in text)  # no terminal codes in a log
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

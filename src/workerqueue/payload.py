@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import NamedTuple, TypeVar, cast
 
 from pydantic import BaseModel, JsonValue, ValidationError
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
 
 from workerqueue.errors import ArgsError
 from workerqueue.validation import path_of
@@ -78,6 +78,24 @@ def encode_json(value: object, root: str, limit: int) -> str:
     return _within(data, root, limit)
 
 
+def encode_output(value: object) -> str:
+    """Write what a worker returned; text that PostgreSQL can't hold is cleaned rather than refused.
+
+    Raises:
+        ArgsError: With the path to what can't be stored all the same: too large, not JSON, NaN.
+    """
+    try:
+        return encode_json(value, "output", MAX_OUTPUT_BYTES)
+    except ArgsError:
+        try:
+            plain: object = to_jsonable_python(value, inf_nan_mode="constants")
+        except (ValueError, RecursionError):
+            plain = None
+        if plain is None:
+            raise
+    return encode_json(_cleaned(plain), "output", MAX_OUTPUT_BYTES)
+
+
 def decode_model(args_class: type[M], stored: str | bytes) -> M:
     """Read args as their class.
 
@@ -138,6 +156,18 @@ def clean_text(text: str, limit: int) -> str:
         return encoded.decode()
     mark = f"… [cut, {len(encoded)} bytes]"
     return encoded[: limit - len(mark.encode())].decode(errors="ignore") + mark
+
+
+def _cleaned(plain: object) -> object:
+    """Make every text in plain data storable, keys too."""
+    if isinstance(plain, str):
+        return clean_text(plain, MAX_OUTPUT_BYTES)
+    if isinstance(plain, dict):
+        entries = cast("dict[object, object]", plain)
+        return {_cleaned(key): _cleaned(value) for key, value in entries.items()}
+    if isinstance(plain, list):
+        return [_cleaned(each) for each in cast("list[object]", plain)]
+    return plain
 
 
 def faults(value: object, path: str, depth: int = 0) -> Iterator[Fault]:
@@ -263,6 +293,10 @@ def _within(data: bytes, root: str, limit: int) -> str:
 
 
 def read_json(stored: str | None) -> JsonValue:
-    """Read a stored JSON value."""
-    value: JsonValue = None if stored is None else json.loads(stored)
+    """Read a stored JSON value.
+
+    Raises:
+        ValueError: If it is nested deeper than Pydantic reads (about 200 levels): plain SQL can store such rows.
+    """
+    value: JsonValue = None if stored is None else from_json(stored)
     return value

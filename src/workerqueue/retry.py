@@ -6,11 +6,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, PlainSerializer, TypeAdapter
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from workerqueue.durations import Duration, as_timedelta, not_negative, positive
-from workerqueue.validation import Checked
+from workerqueue.errors import ConfigError
+from workerqueue.validation import Checked, explain
 
 LONGEST = timedelta(days=365)
 """No policy waits longer: a delay beyond it could not be added to a timestamp."""
@@ -102,6 +103,10 @@ RetryPolicy = Annotated[Fixed | Exponential | Polynomial | Delays, Discriminator
 
 DEFAULT_RETRY: RetryPolicy = Exponential()
 
+POLICIES = (Fixed, Exponential, Polynomial, Delays)
+POLICY_DURATIONS = frozenset({"delay", "base", "maximum", "delays"})
+"""The fields of policies that are durations; where they are stored or written in TOML, `_seconds` follows."""
+
 _POLICY: TypeAdapter[RetryPolicy] = TypeAdapter(RetryPolicy)
 
 
@@ -122,8 +127,17 @@ def write_policy(policy: RetryPolicy) -> str:
 
 
 def read_policy(stored: str | None) -> RetryPolicy:
-    """Read what `write_policy` wrote; a job without a policy of its own has the default one."""
-    return DEFAULT_RETRY if stored is None else _POLICY.validate_json(stored)
+    """Read what `write_policy` wrote; a job without a policy of its own has the default one.
+
+    Raises:
+        ConfigError: If it is no policy, as plain SQL can store it.
+    """
+    if stored is None:
+        return DEFAULT_RETRY
+    try:
+        return _POLICY.validate_json(stored)
+    except ValidationError as error:
+        raise ConfigError(f"retry: {explain(error)}") from None
 
 
 def _capped(seconds: Callable[[], float], maximum: Duration) -> timedelta:

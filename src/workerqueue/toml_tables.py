@@ -9,7 +9,9 @@ from typing import TypeVar, cast
 
 from pydantic import BaseModel
 
+from workerqueue.args import A_NAME, is_name
 from workerqueue.errors import ConfigError, near_matches
+from workerqueue.retry import POLICY_DURATIONS
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -30,6 +32,9 @@ def read_tables(file: Path, model: type[M]) -> dict[str, M]:
         document: dict[str, object] = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not TOML: {error}") from None
+    for name in document:
+        if not is_name(name):
+            raise ConfigError(f"{file} [{name!r}]: expected a name of {A_NAME}")
     return {name: _read_table(f"{file} [{name}]", table, model) for name, table in document.items()}
 
 
@@ -37,7 +42,7 @@ def _read_table(where: str, table: object, model: type[M]) -> M:
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: expected a table, got {table!r}")
     entries = cast("dict[str, object]", table)  # TOML's keys are text
-    values = {_field(where, key, model): value for key, value in entries.items()}
+    values = {_field(where, key, model): _with_units(f"{where} {key}", value) for key, value in entries.items()}
     try:
         return model.model_validate(values)
     except ConfigError as error:
@@ -46,6 +51,14 @@ def _read_table(where: str, table: object, model: type[M]) -> M:
         for key, field in UNITS.items():
             problem = problem.replace(f"{field}:", f"{key}:", 1) if problem.startswith(f"{field}:") else problem
         raise ConfigError(f"{where} {problem}") from None
+
+
+def _with_units(where: str, value: object) -> object:
+    """Check that the durations inside a value, such as a retry policy, carry their unit."""
+    keys: set[str] = set(value) if isinstance(value, dict) else set()
+    for key in sorted(keys & POLICY_DURATIONS):
+        raise ConfigError(f"{where}.{key}: a duration needs its unit; write {key}_seconds")
+    return value
 
 
 def _field(where: str, key: str, model: type[BaseModel]) -> str:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Generic, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from workerqueue.args import JobArgs, kind_of
@@ -81,7 +82,7 @@ class Workers:
             WorkerError: If its first parameter is not annotated `Job[SomeArgs]`.
             DuplicateKindError: If the kind has a worker already.
         """
-        self._register_function(function, _callers_names())
+        self._register_function(function)
         return function
 
     def add(self, work: Callable[[Job[A]], object] | Worker[A]) -> None:
@@ -98,7 +99,7 @@ class Workers:
         if isinstance(work, Worker):
             self._register_object(work)  # pyright: ignore[reportUnknownArgumentType] - isinstance forgets the A
         else:
-            self._register_function(work, _callers_names())
+            self._register_function(work)
 
     def declare(self, *args_classes: type[JobArgs]) -> None:
         """Make kinds known without working them here, so that they can be inserted by name.
@@ -129,7 +130,7 @@ class Workers:
     def __len__(self) -> int:
         return len(self._registrations)
 
-    def _register_function(self, function: Callable[[Job[A]], object], names: Mapping[str, object]) -> None:
+    def _register_function(self, function: Callable[[Job[A]], object]) -> None:
         if not callable(function):
             raise WorkerError(f"expected a function or a worker object, got {function!r}")
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
@@ -139,10 +140,12 @@ class Workers:
         is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004 - an object whose __call__ is a coroutine function
         )
-        self._register(_args_class_of(function, names), work, is_async=is_async, rules=_NO_RULES)
+        self._register(_args_class_of(function), work, is_async=is_async, rules=_NO_RULES)
 
     def _register_object(self, worker: Worker[A]) -> None:
         work = cast("AnyWork", worker.work)
+        if getattr(type(worker), "work", None) is Worker.work:
+            raise WorkerError(f"{type(worker).__name__} does not define `async def work(self, job)`")
         if not inspect.iscoroutinefunction(worker.work):
             raise WorkerError(f"{type(worker).__name__}.work is not a coroutine function; write `async def work`")
         rules = cast("Worker[JobArgs]", worker)
@@ -170,49 +173,78 @@ class Workers:
 _NO_RULES: Worker[JobArgs] = Worker()
 
 
-def _callers_names() -> Mapping[str, object]:
-    """Give the local names where a worker is registered, so that args classes made in a function can be annotated."""
-    frame = inspect.currentframe()
-    caller = frame and frame.f_back and frame.f_back.f_back
-    return dict(caller.f_locals) if caller else {}
-
-
-def _args_class_of(function: Callable[..., object], names: Mapping[str, object]) -> type[JobArgs]:
-    """Read the args class from the first parameter's annotation `Job[SomeArgs]`."""
-    called = function if inspect.isroutine(function) else type(function).__call__
-    parameters = list(inspect.signature(function).parameters)
+def _args_class_of(function: Callable[..., object]) -> type[JobArgs]:
+    """Read the args class from the annotation `Job[SomeArgs]` of a function's one parameter."""
+    name = _name(function)
     try:
-        hints = get_type_hints(called, localns=dict(names))
-    except NameError as error:
-        raise WorkerError(
-            f"{_name(function)}: its annotations can't be read ({error}); import the args class where the worker "
-            "is defined, not under TYPE_CHECKING"
-        ) from None
-    annotation = hints.get(parameters[0]) if parameters else None
+        parameters = list(inspect.signature(function).parameters.values())
+    except ValueError:  # some built-in functions have none
+        parameters = []
+    hints = _annotations(function, name)
+    annotation = hints.get(parameters[0].name) if parameters else None
     args_class = _job_parameter(annotation)
     if args_class is None:
-        raise WorkerError(f"{_name(function)}: expected one parameter annotated Job[SomeArgs], got {annotation!r}")
+        raise WorkerError(f"{name}: expected one parameter annotated Job[SomeArgs], got {annotation!r}")
+    job, *others = parameters
+    if job.kind is inspect.Parameter.KEYWORD_ONLY or any(_is_needed(other) for other in others):
+        raise WorkerError(f"{name}: expected one parameter, the job; a worker is called with nothing else")
     return args_class
 
 
+def _annotations(function: Callable[..., object], name: str) -> dict[str, object]:
+    """Read a function's annotations; classes made in a function around it are found too."""
+    while isinstance(function, partial):
+        function = cast("partial[object]", function).func
+    called = function if inspect.isroutine(function) else type(function).__call__
+    try:
+        return get_type_hints(called, localns=_names_around(called))
+    except NameError as error:
+        raise WorkerError(
+            f"{name}: its annotations can't be read ({error}); import the args class where the worker "
+            "is defined, not under TYPE_CHECKING"
+        ) from None
+
+
+def _names_around(function: Callable[..., object]) -> dict[str, object]:
+    """Give the local names of the callers that lie in the function's own module, the nearest first."""
+    module: object = getattr(function, "__globals__", None)
+    names: dict[str, object] = {}
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_globals is module:
+            names = {**frame.f_locals, **names}
+        frame = frame.f_back
+    return names
+
+
+def _is_needed(parameter: inspect.Parameter) -> bool:
+    optional = parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return not optional and parameter.default is inspect.Parameter.empty
+
+
 def _args_class_of_worker(worker_class: type[object]) -> type[JobArgs]:
-    """Read the args class from a base such as `Worker[SomeArgs]`."""
+    """Read the args class from a base such as `Worker[SomeArgs]`, or from a base's own parameter."""
     for ancestor in worker_class.__mro__:
         for base in getattr(ancestor, "__orig_bases__", ()):
-            parameters = get_args(base)
-            if get_origin(base) is Worker and isinstance(parameters[0], type):
+            origin, parameters = get_origin(base), get_args(base)
+            is_worker = isinstance(origin, type) and issubclass(origin, Worker)
+            if is_worker and len(parameters) == 1 and _is_args_class(parameters[0]):
                 return cast("type[JobArgs]", parameters[0])
     raise WorkerError(f"{worker_class.__name__}: expected a class derived from Worker[SomeArgs]")
+
+
+def _is_args_class(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, JobArgs)
 
 
 def _job_parameter(annotation: object) -> type[JobArgs] | None:
     if get_origin(annotation) is not Job:
         return None
     (parameter,) = get_args(annotation)
-    if isinstance(parameter, type) and issubclass(parameter, JobArgs):
-        return parameter
-    return None
+    return cast("type[JobArgs]", parameter) if _is_args_class(parameter) else None
 
 
 def _name(work: object) -> str:
+    if isinstance(work, partial):
+        return _name(cast("partial[object]", work).func)
     return getattr(work, "__qualname__", None) or type(work).__qualname__

@@ -15,7 +15,7 @@ from anyio import CapacityLimiter, to_thread
 from workerqueue.args import JobArgs
 from workerqueue.database import StoredJob
 from workerqueue.durations import as_timedelta, positive
-from workerqueue.errors import ArgsError
+from workerqueue.engine.isolation import in_own_context
 from workerqueue.job import Job
 from workerqueue.outcome import (
     INTERRUPTED,
@@ -30,6 +30,7 @@ from workerqueue.outcome import (
     undecodable,
 )
 from workerqueue.payload import decode_model
+from workerqueue.retry import LONGEST
 from workerqueue.worker import Registration, Workers
 
 
@@ -78,14 +79,14 @@ class Executor:
             run.interrupt(Interruption.STOP)
 
     async def execute(self, stored: StoredJob) -> Outcome:
-        """Work one job to its outcome, whatever its worker does; only the cancellation of the slot itself escapes."""
+        """Work one job to its outcome, whatever its worker does."""
         attempt = Attempt(stored.attempt, stored.max_attempts, stored.retry, self._client)
         registration = self._workers.get(stored.kind)
         if registration is None:
             return INTERRUPTED  # its worker was taken away after the claim; others may have it
         try:
             job = _decode(registration, stored)
-        except (ArgsError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with this row must not touch another
             return undecodable(error, attempt)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - slots are tasks
@@ -102,11 +103,12 @@ class Executor:
         value: object = None
         try:
             value = await self._call(registration, job, run)
-        except GeneratorExit:
-            raise
-        except BaseException as caught:  # noqa: BLE001 - a worker's SystemExit must not end the process
-            error = caught
-        self._take_back_cancellation(run, error)
+        except BaseException as caught:
+            if isinstance(caught, GeneratorExit) and _is_closing(run):
+                raise
+            error = caught  # a worker's SystemExit, too, must not end the process
+        for _ in range(run.cancellations):
+            run.task.uncancel()  # the engine's own; anybody else's is left, and ends the slot
         if run.interruption is Interruption.STOP:
             return INTERRUPTED
         if run.interruption is Interruption.TIMEOUT:
@@ -129,20 +131,19 @@ class Executor:
             else:
                 # A thread can't be stopped: at its deadline it is left behind, and what it returns is ignored.
                 result = await to_thread.run_sync(registration.work, job, abandon_on_cancel=True, limiter=self._threads)
+            if inspect.iscoroutine(result):
+                return await in_own_context(result)
             return await result if inspect.isawaitable(result) else result
         finally:
             timer.cancel()
 
-    def _take_back_cancellation(self, run: Run, error: BaseException | None) -> None:
-        """Clear the engine's own cancellations from the slot's task, so that it goes on with the next job.
 
-        Raises:
-            asyncio.CancelledError: If somebody else cancelled the slot.
-        """
-        for _ in range(run.cancellations):
-            run.task.uncancel()
-        if isinstance(error, asyncio.CancelledError) and run.task.cancelling():
-            raise error
+def _is_closing(run: Run) -> bool:
+    """Tell whether the slot's coroutine is being closed, rather than its worker raising GeneratorExit itself."""
+    try:
+        return asyncio.current_task() is not run.task
+    except RuntimeError:  # the loop is gone
+        return True
 
 
 def _decode(registration: Registration, stored: StoredJob) -> Job[JobArgs]:
@@ -156,7 +157,7 @@ def _own_retry(registration: Registration, job: Job[JobArgs], error: BaseExcepti
         return None
     try:
         own = registration.rules.next_retry(job, error)
-        return None if own is None else max(as_timedelta(own), timedelta())
-    except Exception as broken:  # noqa: BLE001 - the failure being handled must still be recorded
+        return None if own is None else min(max(as_timedelta(own), timedelta()), LONGEST)
+    except BaseException as broken:  # noqa: BLE001 - the failure being handled must still be recorded
         error.add_note(f"next_retry failed, so the job's policy was used: {type(broken).__name__}: {broken}")
         return None

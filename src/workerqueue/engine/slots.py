@@ -63,7 +63,9 @@ class Slots:
         task.add_done_callback(self._ended)
 
     async def _slot(self) -> None:
-        while True:
+        task = asyncio.current_task()
+        # A worker may cancel the task it runs in, and so may whoever ends the loop: then this slot ends as well.
+        while task is not None and not task.cancelling():
             while not self._handed:
                 waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._idle.append(waiting)
@@ -77,5 +79,7 @@ class Slots:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        if self._handed:
+            self._start_slot()
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a slot of pool %s failed", self.pool, exc_info=error)
