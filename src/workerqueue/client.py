@@ -277,6 +277,8 @@ class Client:
     ) -> bool:
         """Start, work until SIGTERM or SIGINT, and stop; a second signal releases what runs at once.
 
+        A client that was not open before is closed in the end.
+
         Args:
             queues: Work only these queues, as in `start`.
             drain: End when no job that this client can work is available, running, parked or due within `horizon`.
@@ -288,11 +290,14 @@ class Client:
         """
         ahead = _setting("horizon", horizon, not_negative)
         limit = None if max_time is None else _setting("max_time", max_time, positive).total_seconds()
-        async with self:
+        was_open = self._database.is_open
+        try:
             await self.start(queues=queues)
             assert self._engine is not None  # noqa: S101 - start() made it
             ending = Ending(self._engine)
             return await ending.wait(self.stop, drain_horizon=ahead if drain else None, max_time=limit)
+        finally:
+            await (self.stop() if was_open else self.close())
 
     # The steps of these
 

@@ -55,10 +55,13 @@ def _read_table(where: str, table: object, model: type[M]) -> M:
 
 def _with_units(where: str, value: object) -> object:
     """Check that the durations inside a value, such as a retry policy, carry their unit."""
-    keys: set[str] = set(value) if isinstance(value, dict) else set()
-    for key in sorted(keys & POLICY_DURATIONS):
+    for key in sorted(_keys(value) & POLICY_DURATIONS):
         raise ConfigError(f"{where}.{key}: a duration needs its unit; write {key}_seconds")
     return value
+
+
+def _keys(value: object) -> set[str]:
+    return set(cast("dict[str, object]", value)) if isinstance(value, dict) else set()
 
 
 def _field(where: str, key: str, model: type[BaseModel]) -> str:

@@ -144,7 +144,7 @@ class Workers:
 
     def _register_object(self, worker: Worker[A]) -> None:
         work = cast("AnyWork", worker.work)
-        if getattr(type(worker), "work", None) is Worker.work:
+        if all("work" not in vars(each) for each in type(worker).__mro__ if each is not Worker):
             raise WorkerError(f"{type(worker).__name__} does not define `async def work(self, job)`")
         if not inspect.iscoroutinefunction(worker.work):
             raise WorkerError(f"{type(worker).__name__}.work is not a coroutine function; write `async def work`")

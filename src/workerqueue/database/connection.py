@@ -72,6 +72,11 @@ class Database:
         self._url = None if isinstance(source, asyncpg.Pool) else source or find_database_url()
         self._pool: Pool | None = source if isinstance(source, asyncpg.Pool) else None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a pool."""
+        return self._pool is not None
+
     def check_room_for_engine(self) -> None:
         """Check that a caller's pool has room for the connections a working client holds.
 
