@@ -196,9 +196,7 @@ class Client:
             InsertError: If payload or options are refused.
             DatabaseUnavailableError: If the database does not take it within `insert_timeout`.
         """
-        (result,) = await self._insert(
-            [self._resolver.resolve_plain(kind, payload, opts, self.workers.classes, self.workers.kinds)]
-        )
+        (result,) = await self._insert([self._resolver.resolve_plain(kind, payload, opts, self.workers.classes)])
         return result
 
     def transaction(self) -> AbstractAsyncContextManager[Connection]:
@@ -240,6 +238,12 @@ class Client:
             token = _current.set(self)
             self._engine.start()  # its tasks inherit the context, and with it the current client
             _current.reset(token)
+            _log.info(
+                "Working %d kinds in %d queues",
+                len(self.workers),
+                len(pools),
+                extra={"client": self.id, "schema": self._database.schema},
+            )
 
     async def stop(self, timeout: Duration | None = None) -> None:
         """Stop working: finish what runs, cancel it after `timeout`, release what was cut off; may be repeated.
@@ -261,7 +265,8 @@ class Client:
         self._stopping = anyio.Event()
         try:
             await self._engine.stop(grace)
-            _log.info("Stopped %s", self.id, extra={"left_behind": self._engine.left_behind})
+            left = {"left_behind": self._engine.left_behind} if self._engine.left_behind else {}
+            _log.info("Stopped", extra={"client": self.id, **left})
         finally:
             self._engine = None
             self._stopping.set()

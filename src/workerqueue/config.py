@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     model_validator,
@@ -106,6 +107,9 @@ class Config(Checked, BaseModel):
     queues: Mapping[Name, QueueConfig] = Field(default_factory=dict[str, QueueConfig])
     tasks: Mapping[Name, TaskConfig] = Field(default_factory=dict[str, TaskConfig])
 
+    _source: str = PrivateAttr(default="task table")
+    """Where the task table comes from, for messages."""
+
     @model_validator(mode="after")
     def _check_queues(self) -> Self:
         for kind, task in self.tasks.items():
@@ -137,7 +141,7 @@ class Config(Checked, BaseModel):
         try:
             template.check(args_class)
         except ValueError as error:
-            raise ConfigError(f"task table [{kind}] dynamic_queue: {error}") from None
+            raise ConfigError(f"{self._source} [{kind}] dynamic_queue: {error}") from None
 
     @classmethod
     def load(cls, folder: str | Path) -> Config:
@@ -153,9 +157,11 @@ class Config(Checked, BaseModel):
         known_queues = read_tables(queues, QueueConfig)
         rows = read_tables(tasks, TaskConfig)
         try:
-            return Config(queues=known_queues, tasks=rows)
+            config = Config(queues=known_queues, tasks=rows)
         except ConfigError as error:
             raise ConfigError(f"{tasks} {error}") from None
+        config._source = str(tasks)
+        return config
 
 
 _NO_ROW: Final = TaskConfig()

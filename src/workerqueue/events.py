@@ -20,6 +20,7 @@ class RunEvent:
     kind: str
     queue: str
     attempt: int
+    max_attempts: int
     duration: timedelta | None = None
     """How long the run took, once it has ended."""
     reason: str | None = None
@@ -61,6 +62,7 @@ def log_event(event: RunEvent) -> None:
         "job_id": event.job_id,
         "queue": event.queue,
         "attempt": event.attempt,
+        "max_attempts": event.max_attempts,
     }
     if event.duration is not None:
         fields["duration_ms"] = round(event.duration.total_seconds() * 1000, 3)

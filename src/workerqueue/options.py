@@ -7,9 +7,9 @@ defaults, in this order; `None` inherits and 0 is a value.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar, cast
 
 from pydantic import JsonValue, ValidationError
@@ -40,6 +40,9 @@ from workerqueue.retry import POLICIES, RetryPolicy, write_policy
 from workerqueue.template import QueueTemplate
 
 T = TypeVar("T")
+
+MAX_FOLLOW_UPS: Final = 10
+"""How many jobs may follow each other by `on_discard`."""
 
 _INHERIT: Final = InsertOpts()
 
@@ -78,12 +81,20 @@ class NewJob:
             "priority": self.priority,
             "max_attempts": self.max_attempts,
             "timeout_seconds": self.timeout.total_seconds(),
+            "scheduled_at": self.scheduled_at,
+            "delay_seconds": self.delay.total_seconds(),
+            "pending": self.pending,
             "tags": self.tags or None,
         }
         written = to_json(columns).decode()
-        # Args, metadata and policy are JSON already; decoding them to encode them again would only cost.
-        rest = f',"args":{self.args_json},"retry":{self.retry or "null"},"metadata":{self.metadata_json or "null"}}}'
-        return written[:-1] + rest
+        # These are JSON already; decoding them to encode them again would only cost.
+        ready = {
+            "args": self.args_json,
+            "retry": self.retry,
+            "metadata": self.metadata_json,
+            "on_discard": self.on_discard,
+        }
+        return written[:-1] + "".join(f',"{name}":{value or "null"}' for name, value in ready.items()) + "}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +144,9 @@ class Resolver:
         self._config = config
         self._strict = strict
         self._by_class: dict[type[JobArgs], KindSettings] = {}
-        self._following: list[str] = []
 
-    def resolve(self, args: JobArgs, opts: InsertOpts | None = None) -> NewJob:
-        """Resolve an insert of typed args.
+    def resolve(self, args: JobArgs, opts: InsertOpts | None = None, *, depth: int = 0) -> NewJob:
+        """Resolve an insert of typed args; `depth` counts the jobs it is a follow-up of.
 
         Raises:
             ArgsError: If args, tags or metadata can't be stored; the path says where.
@@ -150,7 +160,7 @@ class Resolver:
         settings = self._by_class.get(args_class)
         if settings is None:
             settings = self._by_class[args_class] = settings_of(kind_of(args_class), self._config, args_class)
-        return self._resolve(settings, args, encode_model(args), opts or _INHERIT)
+        return self._resolve(settings, args, encode_model(args), opts or _INHERIT, depth)
 
     def resolve_plain(
         self,
@@ -158,7 +168,6 @@ class Resolver:
         payload: Mapping[str, object],
         opts: InsertOpts | None,
         classes: Mapping[str, type[JobArgs]],
-        known: Collection[str],
     ) -> NewJob:
         """Resolve an insert by kind; the payload is validated where the kind's class is known.
 
@@ -172,10 +181,10 @@ class Resolver:
                 return self.resolve(args_class.model_validate(payload), opts)
             except ValidationError as error:
                 raise invalid_args(error) from None
-        if self._strict and kind not in known and kind not in self._config.tasks:
+        if self._strict and kind not in self._config.tasks:
             raise UnknownKindError(
                 f"nobody here knows the kind {kind!r}: no worker, no row in the task table, no declared class; "
-                f"{near_matches(kind, {*known, *self._config.tasks})}"
+                f"{near_matches(kind, {*classes, *self._config.tasks})}"
             )
         if not is_name(kind):
             raise UnknownKindError(f"a kind is {A_NAME}, got {kind!r}")
@@ -183,9 +192,9 @@ class Resolver:
             raise ArgsError("args", f"expected a JSON object, got {type(payload).__name__}")
         encoded = encode_json(dict(payload), "args", MAX_ARGS_BYTES)
         plain = cast("dict[str, JsonValue]", json.loads(encoded))
-        return self._resolve(settings_of(kind, self._config, None), plain, encoded, opts or _INHERIT)
+        return self._resolve(settings_of(kind, self._config, None), plain, encoded, opts or _INHERIT, 0)
 
-    def _resolve(self, settings: KindSettings, args: Payload, args_json: str, opts: InsertOpts) -> NewJob:
+    def _resolve(self, settings: KindSettings, args: Payload, args_json: str, opts: InsertOpts, depth: int) -> NewJob:
         own = settings.own
         pool = self._pool(settings.queue if opts.queue is None else opts.queue)
         scheduled_at, delay = _due(opts.scheduled_at, own.scheduled_at, timedelta())
@@ -206,22 +215,19 @@ class Resolver:
             tags=check_tags(_first(opts.tags, own.tags, ())),
             metadata=metadata,
             metadata_json=encode_json(metadata, "metadata", MAX_METADATA_BYTES) if metadata else None,
-            on_discard=self._follow_up(settings.kind, opts.on_discard or own.on_discard),
+            on_discard=self._follow_up(own.on_discard if opts.on_discard is None else opts.on_discard, depth),
         )
 
-    def _follow_up(self, kind: str, args: JobArgs | None) -> str | None:
+    def _follow_up(self, args: JobArgs | None, depth: int) -> str | None:
         """Resolve the job that is inserted if this one is discarded."""
         if args is None:
             return None
-        if kind in self._following:
-            raise OptionError(f"on_discard: {' → '.join([*self._following, kind])} would follow each other for ever")
-        self._following.append(kind)
+        if depth == MAX_FOLLOW_UPS:
+            raise OptionError(f"on_discard: expected at most {MAX_FOLLOW_UPS} jobs that follow each other")
         try:
-            return self.resolve(args).to_follow_up()
+            return self.resolve(args, depth=depth + 1).to_follow_up()
         except ArgsError as error:
             raise ArgsError(f"on_discard.{error.path}", error.problem) from None
-        finally:
-            self._following.pop()
 
     def _pool(self, queue: str) -> str:
         if not is_name(queue):
@@ -296,7 +302,10 @@ def _due(*settings: datetime | timedelta | float | None) -> tuple[datetime | Non
                 f"scheduled_at: expected an aware datetime, got the naive {when.isoformat()}; "
                 "give it a zone, such as datetime.now(UTC) or .replace(tzinfo=UTC)"
             )
-        return when, timedelta()
+        try:
+            return when.astimezone(UTC), timedelta()
+        except OverflowError:
+            raise OptionError(f"scheduled_at: expected a time that UTC can hold, got {when.isoformat()}") from None
     try:
         return None, as_delay(max(as_timedelta(when), timedelta()))
     except ValueError as error:

@@ -48,7 +48,10 @@ class JobSnooze(JobOutcome):
 
     def __init__(self, delay: Duration) -> None:
         self.delay = as_delay(delay)
-        super().__init__(f"for {self.delay}")
+        super().__init__(self.delay)  # the argument itself, so that the exception can be copied to another process
+
+    def __str__(self) -> str:
+        return f"for {self.delay}"
 
 
 class JobRetry(JobOutcome):
@@ -56,7 +59,10 @@ class JobRetry(JobOutcome):
 
     def __init__(self, delay: Duration | None = None) -> None:
         self.delay = None if delay is None else as_delay(delay)
-        super().__init__("" if self.delay is None else f"after {self.delay}")
+        super().__init__(self.delay)
+
+    def __str__(self) -> str:
+        return "" if self.delay is None else f"after {self.delay}"
 
 
 class JobTimeoutError(TimeoutError):

@@ -206,7 +206,7 @@ def _entries(value: object, path: str) -> Iterator[tuple[str, object]] | None:
         value = {each.name: getattr(value, each.name) for each in fields(value)}
     if isinstance(value, Mapping):
         return _mapping_entries(cast("Mapping[object, object]", value), path)
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, Collection) and not isinstance(value, str | bytes | bytearray):
         items = cast("Collection[object]", value)
         return ((f"{path}[{place}]", each) for place, each in enumerate(items))
     return None

@@ -76,16 +76,20 @@ class QueueTemplate:
         Raises:
             ArgsError: If a field is missing, or what comes out can't name a queue.
         """
-        name: object = (
-            self.function(args)
-            if self.function
-            else "".join(text if field is None else text + _value(args, field) for text, field in self.parts)
-        )
+        name = self._name(args)
         if not is_name(name):
             shown = repr(name) if len(repr(name)) <= 2 * 128 else f"{len(str(name))} characters"
             source = f"template {self.text!r}" if self.text else "function"
             raise ArgsError("args", f"the dynamic queue's {source} gave {shown}; expected {A_NAME}")
         return name
+
+    def _name(self, args: BaseModel | Mapping[str, object]) -> object:
+        if self.function is None:
+            return "".join(text if field is None else text + _value(args, field) for text, field in self.parts)
+        try:
+            return self.function(args)
+        except Exception as error:
+            raise ArgsError("args", f"the dynamic queue's function raised {type(error).__name__}") from error
 
 
 def _parse(source: str) -> list[tuple[str, str | None]]:

@@ -40,9 +40,12 @@ def read_tables(file: Path, model: type[M]) -> dict[str, M]:
 
 def _read_table(where: str, table: object, model: type[M]) -> M:
     if not isinstance(table, dict):
-        raise ConfigError(f"{where}: expected a table, got {table!r}")
+        raise ConfigError(f"{where}: expected a table, got {type(table).__name__}")
     entries = cast("dict[str, object]", table)  # TOML's keys are text
-    values = {_field(where, key, model): _with_units(f"{where} {key}", value) for key, value in entries.items()}
+    values = {
+        _field(where, key, model, is_table=isinstance(value, dict)): _with_units(f"{where} {key}", value)
+        for key, value in entries.items()
+    }
     try:
         return model.model_validate(values)
     except ConfigError as error:
@@ -64,11 +67,13 @@ def _keys(value: object) -> set[str]:
     return set(cast("dict[str, object]", value)) if isinstance(value, dict) else set()
 
 
-def _field(where: str, key: str, model: type[BaseModel]) -> str:
+def _field(where: str, key: str, model: type[BaseModel], *, is_table: bool) -> str:
     """Name the model's field for a key."""
     if key in _WITHOUT_UNIT:
         raise ConfigError(f"{where} {key}: a duration needs its unit; write {_WITHOUT_UNIT[key]}")
     field = UNITS.get(key, key)
+    if field not in model.model_fields and is_table:
+        raise ConfigError(f'{where}: a name with a dot is quoted; write ["{where.rpartition("[")[2][:-1]}.{key}"]')
     if field not in model.model_fields:
         known = [_WITHOUT_UNIT.get(name, name) for name in model.model_fields]
         raise ConfigError(f"{where} {key}: no such setting; {near_matches(key, known)}")

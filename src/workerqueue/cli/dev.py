@@ -8,7 +8,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import anyio
 import typer
@@ -16,11 +16,19 @@ import typer
 from workerqueue.cli.logs import show_logs
 from workerqueue.cli.problems import Failure
 from workerqueue.cli.reload import Reloader
-from workerqueue.cli.settings import DEFAULT_SCHEMA, ConfigFolder, Schema, TasksModule, load_config, need_workers
+from workerqueue.cli.run import LEASH
+from workerqueue.cli.settings import (
+    DEFAULT_SCHEMA,
+    DEV_HOME,
+    DEV_URL,
+    ConfigFolder,
+    Schema,
+    TasksModule,
+    load_config,
+    need_workers,
+)
 from workerqueue.database import migrate
-from workerqueue.embedded import postgres
-
-HOME: Final = Path(".workerqueue") / "dev"
+from workerqueue.embedded import Server, postgres
 
 _log = logging.getLogger("workerqueue.dev")
 
@@ -44,8 +52,8 @@ def dev(
         command += ["--config", config] if config else []
         command += ["--tasks", tasks] if tasks else []
         # The URL holds a password: it goes by the environment, where `ps` does not show it.
-        reloader = Reloader(command, {**os.environ, "WORKERQUEUE_DATABASE_URL": url}, Path.cwd() if reload else None)
-        if anyio.run(reloader.run) != 0:
+        environment = {**os.environ, "WORKERQUEUE_DATABASE_URL": url, LEASH: "1"}
+        if anyio.run(Reloader(command, environment, Path.cwd() if reload else None).run) != 0:
             raise Failure("the worker process failed")
 
 
@@ -55,6 +63,25 @@ def _database(url: str | None) -> Generator[str]:
     if url is not None:
         yield url
         return
-    with postgres(directory=HOME) as server:
-        _log.info("PostgreSQL %s (%s)", server.version or "given", server.link)
-        yield server.url
+    with postgres(directory=DEV_HOME) as server:
+        if not server.owned:
+            _log.info("Using the PostgreSQL that the environment names")
+            yield server.url
+            return
+        _log.info("Started PostgreSQL %s (%s)", server.version, server.link)
+        with _url_for_other_commands(server):
+            _log.info("In another terminal, here: workerqueue insert KIND JSON")
+            yield server.url
+
+
+@contextmanager
+def _url_for_other_commands(server: Server) -> Generator[None]:
+    """Leave the server's URL where the other commands look for it, readable by this user alone."""
+    DEV_URL.parent.mkdir(parents=True, exist_ok=True)
+    DEV_URL.unlink(missing_ok=True)
+    with os.fdopen(os.open(DEV_URL, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(server.url)
+    try:
+        yield
+    finally:
+        DEV_URL.unlink(missing_ok=True)

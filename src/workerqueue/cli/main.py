@@ -6,19 +6,24 @@ a module that does not import, an insert that is refused, a schema that is not m
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import traceback
-from typing import NoReturn, cast
+from collections.abc import Callable
+from typing import Annotated, NoReturn, cast
 
 import typer
 
 from workerqueue.cli import dev, insert, migrate, run, tasks, version
-from workerqueue.cli.problems import Failure
+from workerqueue.cli.problems import Failure, WrongUse
 from workerqueue.errors import DatabaseUnavailableError, JobWaitTimeout, WorkerQueueError
 
 
 class _UsageError(Exception):
     """What is used here of click's class of that name."""
+
+    ctx: typer.Context | None
 
     def format_message(self) -> str:
         """Say what is wrong with the command line."""
@@ -30,40 +35,63 @@ UsageError = cast("type[_UsageError]", typer.BadParameter.__bases__[0])
 
 FAILED = 1
 WRONG_USE = 2
+INTERRUPTED = 130  # what Typer exits with at Ctrl-C
 
 app = typer.Typer(
-    help="Typed background jobs over PostgreSQL.",
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run.run)
-app.command("dev")(dev.dev)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "run": run.run,
+    "dev": dev.dev,
+    "insert": insert.insert,
+    "tasks": tasks.tasks,
+    "version": version.version,
+}
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
 app.add_typer(migrate.app, name="migrate")
-app.command("insert")(insert.insert)
-app.command("tasks")(tasks.tasks)
-app.command("version")(version.version)
+
+
+@app.callback()
+def program(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a mistake (anywhere).")] = False,
+) -> None:
+    """Typed background jobs over PostgreSQL."""
+    del debug  # taken out of the arguments before, so that it may stand behind the command too
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments
-    sys.exit(_run([each for each in arguments if each != "--debug"], debug=debug))
+    given = sys.argv[1:] if arguments is None else arguments
+    end = given.index("--") if "--" in given else len(given)
+    debug = "--debug" in given[:end]
+    _exit(_run([*(each for each in given[:end] if each != "--debug"), *given[end:]], debug=debug))
 
 
 def _run(arguments: list[str], *, debug: bool) -> int:
+    if not arguments:
+        names = ", ".join([*COMMANDS, "migrate"])
+        return _complain(f"no command; expected one of {names} (see `workerqueue --help`)", WRONG_USE, debug=debug)
     try:
-        code: object = app(args=arguments or ["--help"], prog_name="workerqueue", standalone_mode=False)
-        return code if isinstance(code, int) else 0 if arguments else WRONG_USE
+        app(args=arguments, prog_name="workerqueue", standalone_mode=False)
     except UsageError as error:
-        return _complain(f"{error.format_message()} (see `workerqueue --help`)", WRONG_USE, debug=debug)
-    except (typer.Abort, KeyboardInterrupt):
+        command = error.ctx.command_path if error.ctx else "workerqueue"
+        return _complain(f"{error.format_message()} (see `{command} --help`)", WRONG_USE, debug=debug)
+    except (typer.Abort, KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error, SystemExit) and error.code != INTERRUPTED:
+            raise
         return _complain("interrupted", FAILED, debug=debug)
     except (DatabaseUnavailableError, JobWaitTimeout, Failure) as error:
         return _complain(str(error), FAILED, debug=debug)
-    except WorkerQueueError as error:
+    except (WorkerQueueError, WrongUse) as error:
         return _complain(str(error), WRONG_USE, debug=debug)
+    except Exception as error:  # noqa: BLE001 - a mistake of ours, but still one line for the user
+        problem = f"unexpected {type(error).__name__}: {error}; run again with --debug, and report it"
+        return _complain(problem, FAILED, debug=debug)
+    return 0
 
 
 def _complain(problem: str, code: int, *, debug: bool) -> int:
@@ -71,3 +99,12 @@ def _complain(problem: str, code: int, *, debug: bool) -> int:
         traceback.print_exc()
     print(f"workerqueue: {' '.join(problem.split())}", file=sys.stderr)  # noqa: T201 - the command's one line
     return code
+
+
+def _exit(code: int) -> NoReturn:
+    """Exit, although threads of workers may still run: their jobs are released, and Python would wait for them."""
+    if any(not each.daemon for each in threading.enumerate() if each is not threading.main_thread()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -9,7 +9,7 @@ import anyio
 import typer
 
 from workerqueue.cli.output import print_json, print_table
-from workerqueue.cli.settings import DEFAULT_SCHEMA, DatabaseUrl, Json, Schema
+from workerqueue.cli.settings import DEFAULT_SCHEMA, DatabaseUrl, Json, Schema, find_url
 from workerqueue.database import Database, Migration, Migrations, migrations_script
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ To = Annotated[int | None, typer.Option("--to", min=0, help="The version to end 
 def up(to: To = None, database_url: DatabaseUrl = None, schema: Schema = DEFAULT_SCHEMA, as_json: Json = False) -> None:
     """Apply what is missing (default: everything)."""
     steps = _with_migrations(database_url, schema, lambda migrations: migrations.up(to))
-    _report(steps, "applied", schema, as_json=as_json)
+    _report(steps, "applied", f"schema {schema} is up to date", as_json=as_json)
 
 
 @app.command("down")
@@ -32,7 +32,7 @@ def down(
 ) -> None:
     """Take back the last step, or every step above --to; jobs in dropped tables are gone."""
     steps = _with_migrations(database_url, schema, lambda migrations: migrations.down(to))
-    _report(steps, "taken back", schema, as_json=as_json)
+    _report(steps, "taken back", f"nothing is applied in schema {schema} above that", as_json=as_json)
 
 
 @app.command("status")
@@ -59,7 +59,7 @@ def sql(schema: Schema = DEFAULT_SCHEMA) -> None:
 
 def _with_migrations(database_url: str | None, schema: str, do: Callable[[Migrations], Awaitable[T]]) -> T:
     async def connected() -> T:
-        database = Database(database_url, schema, name="workerqueue migrate")
+        database = Database(find_url(database_url), schema, name="workerqueue migrate")
         await database.open()
         try:
             return await do(Migrations(database))
@@ -69,11 +69,11 @@ def _with_migrations(database_url: str | None, schema: str, do: Callable[[Migrat
     return anyio.run(connected)
 
 
-def _report(steps: list[Migration], done: str, schema: str, *, as_json: bool) -> None:
+def _report(steps: list[Migration], done: str, otherwise: str, *, as_json: bool) -> None:
     if as_json:
         print_json(steps)
         return
     for step in steps:
         typer.echo(f"{done} {step.version:03} {step.name}")
     if not steps:
-        typer.echo(f"nothing to do: schema {schema} is there already")
+        typer.echo(f"nothing to do: {otherwise}")

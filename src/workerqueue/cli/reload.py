@@ -7,7 +7,7 @@ import logging
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from subprocess import DEVNULL
+from subprocess import PIPE
 from typing import Final
 
 import anyio
@@ -15,12 +15,15 @@ from anyio.abc import Process, TaskGroup
 
 WATCHED: Final = frozenset({".py", ".toml", ".sql"})
 IGNORED: Final = frozenset({".venv", ".git", ".workerqueue", "__pycache__", "node_modules"})
+STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _log = logging.getLogger("workerqueue.dev")
 
 
 class Reloader:
-    """A child process that is started again after a change, and ended softly by SIGTERM or Ctrl-C.
+    """A child process that is started again after a change, and ended softly by a signal.
+
+    The child's standard input is a pipe that nothing is written to: it ends when this process is gone.
 
     Args:
         command: What to run.
@@ -40,7 +43,7 @@ class Reloader:
         """Run until told to stop, or until the child ends by itself where nothing is watched.
 
         Returns:
-            The exit code of the last child.
+            The exit code of the last child; 0 for one that was ended by a signal passed on to it.
         """
         async with anyio.create_task_group() as watchers:
             watchers.start_soon(self._pass_on_signals)
@@ -48,47 +51,48 @@ class Reloader:
                 code = await self._run_until_change(watchers)
                 if self._stopping or self._folder is None:
                     watchers.cancel_scope.cancel()
-                    return code
+                    return 0 if self._stopping and -code in STOPPING else code
         raise AssertionError("the loop above ends only by returning")
 
     async def _run_until_change(self, watchers: TaskGroup) -> int:
         """Run one child until it ends; one that fails waits for the change that mends it."""
-        self._changed = anyio.Event()
+        self._changed, done = anyio.Event(), anyio.Event()
         # A session of its own, so that Ctrl-C reaches the child once, through us.
         async with await anyio.open_process(
-            self._command, env=self._environment, stdin=DEVNULL, stdout=None, stderr=None, start_new_session=True
+            self._command, env=self._environment, stdin=PIPE, stdout=None, stderr=None, start_new_session=True
         ) as child:
             self._child = child
-            watching = anyio.CancelScope()
-            watchers.start_soon(self._watch, child, watching)
+            if self._stopping:  # the signal came before there was a child to pass it on to
+                _send(child, signal.SIGTERM)
+            watchers.start_soon(self._watch, child, done)
             code = await child.wait()
         if not self._stopping and self._folder is not None and not self._changed.is_set():
             _log.warning("The worker process ended with %d; waiting for a change", code)
             await self._changed.wait()
-        watching.cancel()
+        done.set()
         return code
 
-    async def _watch(self, child: Process, watching: anyio.CancelScope) -> None:
+    async def _watch(self, child: Process, done: anyio.Event) -> None:
         """End the child softly after the next change."""
         if self._folder is None:
             return
         from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType] - an extra, half typed
 
-        with watching:
-            async for changes in awatch(self._folder, watch_filter=lambda _, path: _is_watched(path)):
-                names = sorted({Path(path).name for _, path in changes})
-                _log.info("Changed: %s; starting again", ", ".join(names))
-                self._changed.set()
-                _send(child, signal.SIGTERM)
-                return
+        # Told by the event rather than cancelled: its thread would not hear of a cancellation for seconds.
+        async for changes in awatch(self._folder, watch_filter=lambda _, path: _is_watched(path), stop_event=done):
+            names = sorted({Path(path).name for _, path in changes})
+            _log.info("Changed: %s; starting again", ", ".join(names))
+            self._changed.set()
+            _send(child, signal.SIGTERM)
+            return
 
     async def _pass_on_signals(self) -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with anyio.open_signal_receiver(*STOPPING) as signals:
             async for received in signals:
                 self._stopping = True
                 self._changed.set()  # nobody needs to wait for a change any more
                 if self._child is not None:
-                    _send(self._child, received)
+                    _send(self._child, signal.SIGTERM if received == signal.SIGHUP else received)
 
 
 def _send(child: Process, number: int) -> None:

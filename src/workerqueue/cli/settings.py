@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from workerqueue.config import Config
+from workerqueue.database import database_is_named
 from workerqueue.errors import ConfigError
 from workerqueue.worker import Workers
 
@@ -32,7 +33,22 @@ TasksModule = Annotated[
 Schema = Annotated[str, typer.Option("--schema", help="The schema that holds the tables.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
-DEFAULT_SCHEMA = "workerqueue"
+DEFAULT_SCHEMA: Final = "workerqueue"
+
+DEV_HOME: Final = Path(".workerqueue") / "dev"
+"""Where `workerqueue dev` keeps its database, below the current folder."""
+DEV_URL: Final = Path(".workerqueue") / "dev.url"
+"""Where it leaves the database's URL for the other commands while it runs."""
+
+
+def find_url(option: str | None) -> str | None:
+    """Give the database's URL: the option's, else what the environment says (`None`), else that of a running dev."""
+    if option is not None or database_is_named():
+        return option
+    try:
+        return DEV_URL.read_text(encoding="utf-8")
+    except OSError:
+        return None
 
 
 def load_config(folder: str | None) -> Config:
@@ -58,7 +74,7 @@ def load_workers(module: str | None) -> Workers | None:
         ConfigError: If the module does not import or has no `workers`.
     """
     here = Path.cwd()
-    if module is None:
+    if not module:
         if not (here / "tasks.py").is_file() and not (here / "tasks" / "__init__.py").is_file():
             return None
         module = "tasks"
@@ -66,8 +82,9 @@ def load_workers(module: str | None) -> Workers | None:
         sys.path.insert(0, str(here))  # as `python -m` does, so that an application is found where it lies
     try:
         imported = importlib.import_module(module)
-    except Exception as error:
-        raise ConfigError(f"--tasks {module}: does not import: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        hint = " (expected a module's name, not a file's)" if module.endswith(".py") else ""
+        raise ConfigError(f"--tasks {module}: does not import: {type(error).__name__}: {error}{hint}") from error
     workers: object = getattr(imported, "workers", None)
     if not isinstance(workers, Workers):
         raise ConfigError(f"--tasks {module}: expected a Workers named `workers` in it, got {type(workers).__name__}")

@@ -10,7 +10,7 @@ from workerqueue.worker import Workers
 
 
 def tasks(config: ConfigFolder = None, tasks: TasksModule = None, as_json: Json = False) -> None:
-    """Print which queue, priority, attempts and timeout each kind has, and whether it is worked here."""
+    """Print the task table as it resolves here: each kind's queue, priority, attempts, timeout and worker."""
     workers = load_workers(tasks) or Workers()
     rows = resolved_tasks(load_config(config), workers)
     if as_json:
@@ -26,7 +26,7 @@ def tasks(config: ConfigFolder = None, tasks: TasksModule = None, as_json: Json 
                 row["priority"],
                 row["max_attempts"],
                 row["timeout_seconds"],
-                "yes" if row["worker"] else "no",
+                "yes" if row["worker"] else "declared" if row["args"] else "no",
             ]
             for row in rows
         ],

@@ -1,7 +1,7 @@
 """The one door to PostgreSQL: the only room that knows the driver, with one `.sql` file per statement."""
 
 from workerqueue.database.caller import AsyncpgRunner, Connection, Runner, in_callers_transaction
-from workerqueue.database.connection import Database, Pool
+from workerqueue.database.connection import Database, Pool, database_is_named
 from workerqueue.database.driver_errors import RefusedDataError, in_our_words
 from workerqueue.database.jobs import Finished, Inserted, StoredJob
 from workerqueue.database.migrate import Migration, Migrations, migrate, migrations_script
@@ -19,6 +19,7 @@ __all__ = [
     "RefusedDataError",
     "Runner",
     "StoredJob",
+    "database_is_named",
     "in_callers_transaction",
     "in_our_words",
     "keep_trying",

@@ -32,6 +32,12 @@ DEDICATED: Final = 4
 """Connections a working client holds for itself: to listen, to claim, to complete, to schedule."""
 
 _URL_VARIABLES: Final = ("WORKERQUEUE_DATABASE_URL", "DATABASE_URL")
+_PG_VARIABLES: Final = ("PGHOST", "PGSERVICE", "PGDATABASE")
+
+
+def database_is_named() -> bool:
+    """Tell whether the environment says which database to use."""
+    return any(os.environ.get(variable) for variable in (*_URL_VARIABLES, *_PG_VARIABLES))
 
 
 def find_database_url() -> str | None:
@@ -43,7 +49,7 @@ def find_database_url() -> str | None:
     for variable in _URL_VARIABLES:
         if url := os.environ.get(variable):
             return url
-    if os.environ.get("PGHOST") or os.environ.get("PGSERVICE") or os.environ.get("PGDATABASE"):
+    if database_is_named():
         return None
     raise ConfigError(
         "no database given: pass its URL (--database-url postgresql://…), or set "

@@ -45,6 +45,9 @@ def in_our_words(schema: str) -> Generator[None]:
             f"schema {schema!r} is not migrated: run `workerqueue migrate up --schema {schema}`, "
             f"or await migrate(database, schema={schema!r})"
         ) from None
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+        why = "there is no such database" if error.sqlstate == "3D000" else "wrong user or password"
+        raise DatabaseError(f"PostgreSQL does not let us in: {why} ({error.sqlstate})") from None
     except asyncpg.PostgresError as error:
         kind = RefusedDataError if (error.sqlstate or "")[:2] in _DATA_CLASSES else DatabaseError
         raise kind(f"PostgreSQL refused a statement: {_describe(error)}") from None

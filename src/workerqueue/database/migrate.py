@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
@@ -69,7 +69,8 @@ class Migrations:
             for step in steps:
                 await connection.execute(step.sql("up", self._database.schema), timeout=STEP_TIMEOUT)
                 await connection.execute(self._statement("record_migration"), step.version, step.name)
-        return steps
+            times = await self._applied(connection)
+        return [replace(step, applied_at=times[step.version]) for step in steps]
 
     async def down(self, to: int | None = None) -> list[Migration]:
         """Take back every step above a version (default: one step), and give those that were taken back.

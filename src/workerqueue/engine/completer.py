@@ -62,7 +62,8 @@ class Completer:
     async def _write_while_connected(self) -> None:
         async with self._database.dedicated() as connection:
             while not self._closing or self._backlog:
-                await self._arrived.wait()
+                if not self._backlog:  # what a lost connection left is there already
+                    await self._arrived.wait()
                 self._arrived.clear()
                 while self._backlog:
                     batch = self._backlog[:MAX_BATCH]

@@ -58,10 +58,10 @@ class Ending:
             async for received in signals:
                 name = signal.Signals(received).name
                 if not self._begun.is_set():
-                    _log.info("Received %s, stopping", name)
+                    _log.info("Received %s, stopping", name, extra={"signal": name})
                     self._begun.set()
                 else:
-                    _log.warning("Received %s again, releasing what runs", name)
+                    _log.warning("Received %s again, releasing what runs", name, extra={"signal": name})
                     self._softly = False
                     self._engine.hurry()
 

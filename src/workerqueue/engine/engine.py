@@ -114,11 +114,10 @@ class Engine:
         """
         await self._producer.stop()
         self._release_unstarted()
-        if self.running:
-            _log.info("Waiting for %d running jobs", self.running, extra={"running": self.running})
+        _log.info("Waiting for %s", _jobs(self.running), extra={"running": self.running})
         await self._wait_for_runs(grace.total_seconds())
         if self.running:
-            _log.warning("Cancelling %d jobs that did not end in time", self.running)
+            _log.warning("Cancelling %s that did not end in time", _jobs(self.running))
             self._executor.interrupt_all()
             await self._wait_for_runs(CANCEL_GRACE if grace else 0.1)
             self._release_running()
@@ -164,7 +163,7 @@ class Engine:
 
     def _emit(self, event: str, job: StoredJob, seconds: float | None = None, reason: str | None = None) -> None:
         duration = None if seconds is None else timedelta(seconds=seconds)
-        self._events.emit(RunEvent(event, job.id, job.kind, job.queue, job.attempt, duration, reason))
+        self._events.emit(RunEvent(event, job.id, job.kind, job.queue, job.attempt, job.max_attempts, duration, reason))
 
     async def _wait_for_runs(self, seconds: float) -> None:
         with anyio.move_on_after(seconds) as self._grace:
@@ -183,6 +182,10 @@ class Engine:
         for run in self._executor.runs:
             self._abandoned.add(run.stored.id)
             self._completer.add_now(Finished(run.stored, INTERRUPTED))
+
+
+def _jobs(count: int) -> str:
+    return f"{count} running job{'' if count == 1 else 's'}"
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -37,17 +37,26 @@ finalized as (
 ),
 followed as (
     insert into {schema}.job (
-        kind, queue, pool, priority, max_attempts, timeout, args, retry, tags, metadata
+        kind, queue, pool, priority, max_attempts, timeout, state,
+        scheduled_at, args, retry, tags, metadata, on_discard
     )
     select next.kind, next.queue, next.pool, next.priority, next.max_attempts,
-           make_interval(secs => next.timeout_seconds), next.args, next.retry, next.tags, next.metadata
+           make_interval(secs => next.timeout_seconds),
+           case when next.pending then 'pending'
+                when due.at > statement_timestamp() then 'scheduled'
+                else 'available' end,
+           due.at, next.args, next.retry, next.tags, next.metadata, next.on_discard
     from ended
     cross join lateral jsonb_to_record(ended.on_discard) as next (
         kind text, queue text, pool text, priority smallint, max_attempts integer, timeout_seconds float8,
-        args jsonb, retry jsonb, tags text[], metadata jsonb
+        scheduled_at timestamptz, delay_seconds float8, pending boolean,
+        args jsonb, retry jsonb, tags text[], metadata jsonb, on_discard jsonb
     )
+    cross join lateral (
+        select coalesce(next.scheduled_at, statement_timestamp() + make_interval(secs => next.delay_seconds)) as at
+    ) as due
     where ended.final_state = 'discarded' and ended.on_discard is not null
-    returning pool
+    returning pool, state
 ),
 returned as (
     update {schema}.job
@@ -69,7 +78,7 @@ returned as (
 woken as (
     select pg_notify($8, pool)
     from (
-        select pool from followed
+        select pool from followed where state = 'available'
         union
         select pool from returned where state = 'available'
     ) as ready

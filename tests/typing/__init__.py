@@ -1,0 +1,1 @@
+"""Tests of what the two type checkers say of an application's code."""
