@@ -125,6 +125,12 @@ class Config(Checked, BaseModel):
         """Every configured queue, `default` included."""
         return {DEFAULT_QUEUE: QueueConfig(), **self.queues}
 
+    def __eq__(self, other: object) -> bool:
+        # Where a configuration comes from makes no difference.
+        return isinstance(other, Config) and (self.queues, self.tasks) == (other.queues, other.tasks)
+
+    __hash__ = None  # type: ignore[assignment]  # what holds mappings has no hash; this is how Python says so
+
     def task(self, kind: str) -> TaskConfig:
         """Give a kind's row; a kind without one has a row that inherits everything."""
         return self.tasks.get(kind, _NO_ROW)

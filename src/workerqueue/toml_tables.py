@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +41,7 @@ def read_tables(file: Path, model: type[M]) -> dict[str, M]:
 
 def _read_table(where: str, table: object, model: type[M]) -> M:
     if not isinstance(table, dict):
-        raise ConfigError(f"{where}: expected a table, got {type(table).__name__}")
+        raise ConfigError(f"{where}: expected a table, got {reprlib.repr(table)}")
     entries = cast("dict[str, object]", table)  # TOML's keys are text
     values = {
         _field(where, key, model, is_table=isinstance(value, dict)): _with_units(f"{where} {key}", value)
@@ -73,7 +74,9 @@ def _field(where: str, key: str, model: type[BaseModel], *, is_table: bool) -> s
         raise ConfigError(f"{where} {key}: a duration needs its unit; write {_WITHOUT_UNIT[key]}")
     field = UNITS.get(key, key)
     if field not in model.model_fields and is_table:
-        raise ConfigError(f'{where}: a name with a dot is quoted; write ["{where.rpartition("[")[2][:-1]}.{key}"]')
+        raise ConfigError(
+            f'{where} {key}: a name with a dot is quoted; write ["{where.rpartition("[")[2][:-1]}.{key}"]'
+        )
     if field not in model.model_fields:
         known = [_WITHOUT_UNIT.get(name, name) for name in model.model_fields]
         raise ConfigError(f"{where} {key}: no such setting; {near_matches(key, known)}")

@@ -463,10 +463,10 @@ KNOWN: Mapping[str, type[JobArgs]] = {"cleanUp": CleanUpArgs}
 
 
 def by_kind(kind: str, payload: Any, opts: InsertOpts | None = None, *, strict: bool = True) -> NewJob:
-    """Resolve an insert by name, where `cleanUp` has a class, `worked` a worker and `listed` a row."""
+    """Resolve an insert by name, where `cleanUp` has a class, `listed` a row and `plain` a row without a template."""
     config = Config(
         queues={"slow": QueueConfig()},
-        tasks={"listed": TaskConfig(queue="slow", priority=5, dynamic_queue="runs-{id}")},
+        tasks={"listed": TaskConfig(queue="slow", priority=5, dynamic_queue="runs-{id}"), "plain": TaskConfig()},
     )
     return Resolver(config, strict=strict).resolve_plain(kind, payload, opts, KNOWN)
 
@@ -547,7 +547,7 @@ def test_without_strictness_a_kind_still_needs_a_name(kind: str) -> None:
 def test_a_payload_without_a_class_that_cannot_be_stored_is_refused(payload: Any, path: str) -> None:
     """Plain JSON passes the same door, and must be an object."""
     with pytest.raises(ArgsError) as refusal:
-        by_kind("worked", payload)
+        by_kind("plain", payload)
     assert refusal.value.path == path
 
 

@@ -16,7 +16,7 @@ PROMISED = {
     *("Client", "Config", "QueueConfig", "TaskConfig"),
     *("JobArgs", "Job", "JobState", "AttemptError", "JobPage"),
     *("Workers", "Worker"),
-    *("InsertOpts", "UniqueOpts", "InsertResult", "Debounce"),
+    *("InsertOpts", "UniqueOpts", "InsertResult", "ControlResult", "Debounce"),
     *("JobCancel", "JobSnooze", "JobDiscard", "JobRetry"),
     *("Fixed", "Exponential", "Polynomial", "Delays"),
     *("Priority", "Event", "Schedule", "migrate", "current_client", "current_context", "context"),

@@ -35,7 +35,7 @@ UsageError = cast("type[_UsageError]", typer.BadParameter.__bases__[0])
 
 FAILED = 1
 WRONG_USE = 2
-INTERRUPTED = 130  # what Typer exits with at Ctrl-C
+INTERRUPTED = 130  # what Typer gives for a command that Ctrl-C ended
 
 app = typer.Typer(
     add_completion=False,
@@ -76,13 +76,12 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         names = ", ".join([*COMMANDS, "migrate"])
         return _complain(f"no command; expected one of {names} (see `workerqueue --help`)", WRONG_USE, debug=debug)
     try:
-        app(args=arguments, prog_name="workerqueue", standalone_mode=False)
+        if app(args=arguments, prog_name="workerqueue", standalone_mode=False) == INTERRUPTED:
+            return _complain("interrupted", FAILED, debug=debug)
     except UsageError as error:
         command = error.ctx.command_path if error.ctx else "workerqueue"
         return _complain(f"{error.format_message()} (see `{command} --help`)", WRONG_USE, debug=debug)
-    except (typer.Abort, KeyboardInterrupt, SystemExit) as error:
-        if isinstance(error, SystemExit) and error.code != INTERRUPTED:
-            raise
+    except (typer.Abort, KeyboardInterrupt):
         return _complain("interrupted", FAILED, debug=debug)
     except (DatabaseUnavailableError, JobWaitTimeout, Failure) as error:
         return _complain(str(error), FAILED, debug=debug)

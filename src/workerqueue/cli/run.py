@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from enum import StrEnum
 from typing import Annotated, Final
@@ -98,5 +97,6 @@ def parse_queues(text: str) -> dict[str, int | None]:
 
 
 def _stop_at_the_end_of_input() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):  # not sys.stdin: Python can't end while a thread reads from that
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
