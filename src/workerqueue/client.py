@@ -105,7 +105,7 @@ class Client:
     ) -> None:
         self.id = id or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.config = config if isinstance(config, Config) else Config.load(config) if config else Config()
-        self.workers = workers or Workers()
+        self.workers = Workers() if workers is None else workers
         self._poll_interval = _setting("poll_interval", poll_interval, positive)
         self._stop_timeout = _setting("stop_timeout", stop_timeout, not_negative)
         self._insert_timeout = _setting("insert_timeout", insert_timeout, positive).total_seconds()
@@ -127,7 +127,8 @@ class Client:
     async def close(self) -> None:
         """Stop if it is started, and close the client's own pool; a pool that was given stays open."""
         await self.stop()
-        await self._database.close()
+        with anyio.CancelScope(shield=True):
+            await self._database.close()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -136,6 +137,8 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, anyio.get_cancelled_exc_class()):
+            await self.stop(timeout=0)  # there is no time left to wait for anything
         await self.close()
 
     # Inserting
@@ -313,9 +316,8 @@ class Client:
             if len(jobs) <= CHUNK:  # one statement is a transaction by itself
                 left = max(deadline - anyio.current_time(), SHORTEST_CALL)
                 return await self._insert_chunk(runner, jobs, left)
-            with self._database.in_our_words():
-                async with connection.transaction():
-                    return await self._insert_with(runner, jobs)
+            async with self._database.begin(connection, self._insert_timeout):
+                return await self._insert_with(runner, jobs)
 
     async def _insert_with(self, runner: Runner, jobs: Sequence[NewJob]) -> list[InsertResult[Payload]]:
         results: list[InsertResult[Payload]] = []

@@ -12,7 +12,7 @@ from workerqueue.durations import Duration, as_timedelta
 from workerqueue.errors import ArgsError, JobNotFoundError, JobWaitTimeout
 from workerqueue.job import ControlResult, Job
 from workerqueue.options import Payload
-from workerqueue.payload import decode_model, read_json
+from workerqueue.payload import INT64, decode_model, read_json
 from workerqueue.worker import Workers
 
 FIRST_LOOK: Final = 0.02
@@ -31,6 +31,8 @@ class Jobs:
 
         Its args are an object of their class where the class is known here and they still fit it, else a dict.
         """
+        if job not in INT64:
+            return None
         async with self._database.acquire() as connection:
             stored = await self._database.jobs.get_job(connection, job)
         return None if stored is None else stored.to_job(self._args_of(stored))
@@ -40,6 +42,8 @@ class Jobs:
 
         Refused, with the state that forbids it, for any other job.
         """
+        if job not in INT64:
+            return ControlResult(ok=False, state=None, reason="not_found", job=None)
         async with self._database.acquire() as connection:
             ok = await self._database.jobs.release_job(connection, job)
             stored = await self._database.jobs.get_job(connection, job)

@@ -288,7 +288,7 @@ def _retry(*settings: RetryPolicy | None) -> str | None:
 
 def _timeout(*settings: timedelta | float | None) -> timedelta:
     try:
-        return positive(_first(*settings))
+        return as_delay(positive(_first(*settings)))
     except ValueError as error:
         raise OptionError(f"timeout: {error}") from None
 

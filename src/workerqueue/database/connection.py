@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
@@ -13,7 +13,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from workerqueue.database.caller import Connection
-from workerqueue.database.driver_errors import in_our_words
+from workerqueue.database.driver_errors import UNAVAILABLE, in_our_words
 from workerqueue.database.jobs import JobTable
 from workerqueue.database.statements import quoted_schema
 from workerqueue.errors import ConfigError, DatabaseUnavailableError
@@ -112,10 +112,6 @@ class Database:
                 return
             pool.terminate()
 
-    def in_our_words(self) -> AbstractContextManager[None]:
-        """Raise what the driver raises as `DatabaseError`s."""
-        return in_our_words(self.schema)
-
     @asynccontextmanager
     async def acquire(self, timeout: float = CONNECT_TIMEOUT) -> AsyncGenerator[Connection]:
         """Take a connection from the pool, trying again until `timeout` seconds have passed.
@@ -126,8 +122,26 @@ class Database:
         connection = await self._first_connection(timeout)
         try:
             yield connection
+        except DatabaseUnavailableError:
+            _terminate(connection)  # giving back a connection that does not answer would take as long again
+            raise
         finally:
             await self._release(connection)
+
+    @asynccontextmanager
+    async def begin(self, connection: Connection, timeout: float) -> AsyncGenerator[None]:
+        """Open a transaction of ours: unlike the driver's own, each of its steps ends within `timeout` seconds."""
+        with in_our_words(self.schema):
+            await connection.execute("begin isolation level read committed", timeout=timeout)
+            try:
+                yield
+            except BaseException as error:
+                if isinstance(error, DatabaseUnavailableError):
+                    _terminate(connection)
+                else:
+                    await connection.execute("rollback", timeout=timeout)
+                raise
+            await connection.execute("commit", timeout=timeout)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection]:
@@ -199,7 +213,8 @@ class Database:
 
     async def _release(self, connection: PooledConnection) -> None:
         if self._pool is not None:
-            with anyio.CancelScope(shield=True):
+            # Giving back a broken connection fails; the pool has dropped it by then.
+            with anyio.CancelScope(shield=True), suppress(*UNAVAILABLE, asyncpg.PostgresError):
                 await self._pool.release(connection, timeout=CONNECT_TIMEOUT)
 
     def _settings(self) -> dict[str, str]:
@@ -221,15 +236,21 @@ async def _stop_listening(
     connection: Connection, channel: str, listener: Callable[..., None], at_end: Callable[[object], None]
 ) -> None:
     """Leave a connection as it was: it may go back to the caller's pool."""
-    connection.remove_termination_listener(at_end)
-    with anyio.CancelScope(shield=True), suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    with anyio.CancelScope(shield=True), suppress(*UNAVAILABLE, asyncpg.PostgresError):
+        connection.remove_termination_listener(at_end)
         if not connection.is_closed():
             await connection.remove_listener(channel, listener)
+
+
+def _terminate(connection: Connection) -> None:
+    """Break a connection at once; one that is gone already may have left its pool."""
+    with suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 async def _close(connection: Connection) -> None:
     """Close politely, or at once when the server does not answer."""
     try:
         await connection.close(timeout=1.0)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        connection.terminate()
+    except (*UNAVAILABLE, asyncpg.PostgresError):
+        _terminate(connection)

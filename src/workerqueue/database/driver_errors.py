@@ -10,18 +10,19 @@ import asyncpg
 from workerqueue.errors import DatabaseError, DatabaseUnavailableError, SchemaError
 
 # The server can't be reached, is starting, stopping or full, or the connection was lost.
-_UNAVAILABLE = (
+UNAVAILABLE = (
     OSError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what the driver makes of a connection that broke in the middle of something
 )
 _NOT_MIGRATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError)
 
 # Classes of SQLSTATE that blame the data of a statement rather than the statement or the server.
-_DATA_CLASSES = ("22", "54")
+_DATA_CLASSES = ("22", "23", "54")
 
 
 class RefusedDataError(DatabaseError):
@@ -38,7 +39,7 @@ def in_our_words(schema: str) -> Generator[None]:
         yield
     except asyncpg.DataError as error:  # also an InterfaceError when the driver itself can't encode a value
         raise RefusedDataError(f"a statement holds a value that can't be stored: {_describe(error)}") from None
-    except _UNAVAILABLE as error:
+    except UNAVAILABLE as error:
         raise DatabaseUnavailableError(f"PostgreSQL is not available: {_describe(error)}") from None
     except _NOT_MIGRATED:
         raise SchemaError(

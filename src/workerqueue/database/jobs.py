@@ -140,7 +140,16 @@ class JobTable:
         claimed.sort(key=lambda job: (job.priority, job.scheduled_at, job.id))
         return claimed
 
-    async def record_outcomes(self, connection: Connection, runs: Sequence[Finished]) -> set[int]:
+    async def release_claim(self, connection: Connection, lease: int) -> int:
+        """Put back the jobs of a claim whose answer was lost, and say how many there were."""
+        sql = statement("release_claim", self._schema)
+        with in_our_words(self._schema):
+            released: int = (await connection.fetch(sql, lease, self._channel, timeout=CALL_TIMEOUT))[0]["released"]
+        return released
+
+    async def record_outcomes(
+        self, connection: Connection, runs: Sequence[Finished], *, with_follow_ups: bool = True
+    ) -> set[int]:
         """Write how runs ended and give the ids of those whose lease was still good."""
         # One order for all writers of many rows, so that no two wait for each other.
         runs = sorted(runs, key=lambda run: run.job.id)
@@ -157,6 +166,7 @@ class JobTable:
                 [outcome.error for outcome in outcomes],
                 [outcome.output for outcome in outcomes],
                 self._channel,
+                with_follow_ups,
                 timeout=CALL_TIMEOUT,
             )
         return {row["id"] for row in rows}

@@ -117,7 +117,7 @@ class Migrations:
         schema = self._database.schema
         async with self._database.acquire() as connection:
             with in_our_words(schema):
-                async with connection.transaction():
+                async with connection.transaction(isolation="read_committed"):
                     await connection.execute(self._statement("lock_migrations"), schema, timeout=LOCK_TIMEOUT)
                     await connection.execute(self._statement("create_schema"))
                     await connection.execute(self._statement("create_migration_table"))

@@ -31,12 +31,19 @@ async def keep_trying(name: str, body: Callable[[], Awaitable[None]]) -> None:
         try:
             await body()
             return
-        except DatabaseError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, jobs wait for this loop
             now = anyio.current_time()
             if now - started > LONGEST_PAUSE:
                 pause = FIRST_PAUSE
             if now - said >= QUIET:
-                _log.warning("%s: %s; trying again", name, error)
+                _say(name, error)
                 said = now
         await anyio.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 - jitter, not a secret
         pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _say(name: str, error: Exception) -> None:
+    if isinstance(error, DatabaseError):
+        _log.warning("%s: %s; trying again", name, error)
+    else:
+        _log.error("%s failed in a way nobody foresaw; trying again", name, exc_info=error)

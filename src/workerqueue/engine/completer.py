@@ -83,10 +83,18 @@ class Completer:
                 await self._write(connection, batch[middle:])
                 return
             _log.error("the outcome of job %s can't be stored as it is: %s", batch[0].job.id, error)
-            batch = [batch[0]._replace(outcome=without_data(batch[0].outcome, error))]
-            accepted = await self._database.jobs.record_outcomes(connection, batch)
+            accepted = await self._discard(connection, batch[0]._replace(outcome=without_data(batch[0].outcome, error)))
         for finished in batch:
             self._on_written(finished, finished.job.id in accepted)
+
+    async def _discard(self, connection: Connection, finished: Finished) -> set[int]:
+        """Write what stands for an outcome that was refused; without its follow-up, which may be at fault."""
+        try:
+            return await self._database.jobs.record_outcomes(connection, [finished], with_follow_ups=False)
+        except RefusedDataError as error:
+            # Nothing can be written for this row; going on is all that is left to do for the others.
+            _log.critical("job %s can't be ended: %s", finished.job.id, error)
+            return set()
 
     async def _next_write(self) -> None:
         self._written.clear()

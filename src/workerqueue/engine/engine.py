@@ -29,6 +29,9 @@ _log = logging.getLogger("workerqueue.engine")
 CANCEL_GRACE: Final = 5.0
 """Seconds that cancelled workers have to clean up before their jobs are released all the same."""
 
+HURRIED_GRACE: Final = 0.1
+"""The same when there is no time: enough for a worker that does nothing but end."""
+
 WRITE_GRACE: Final = 10.0
 """Seconds that a stop waits for the database to take the last outcomes."""
 
@@ -69,6 +72,7 @@ class Engine:
         )
         self._freed = asyncio.Event()
         self._abandoned: set[int] = set()
+        self._hurried = False
         self._grace: anyio.CancelScope | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -110,27 +114,58 @@ class Engine:
     async def stop(self, grace: timedelta) -> None:
         """Stop: claim no more, wait for what runs, cancel it after `grace`, and release what still runs then.
 
-        What was cut off goes back to `available` and loses no attempt. Nothing of this client is left `running`.
+        What was cut off goes back to `available` and loses no attempt. Nothing of this client is left `running`,
+        not even when the stop itself is cancelled: then it goes on without grace.
         """
+        try:
+            await self._stop_starting()
+            _log.info("Waiting for %s", _jobs(self.running), extra={"running": self.running})
+            await self._wait_for_runs(grace.total_seconds())
+        except BaseException:
+            self.hurry()
+            raise
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._stop_starting()
+                await self._cut_off(CANCEL_GRACE if grace else HURRIED_GRACE)
+                await self._write_the_rest()
+                await self._end()
+
+    def hurry(self) -> None:
+        """End the waiting of a `stop`, under way or to come: cancel now."""
+        self._hurried = True
+        if self._grace is not None:
+            self._grace.cancel()
+
+    async def _stop_starting(self) -> None:
         await self._producer.stop()
-        self._release_unstarted()
-        _log.info("Waiting for %s", _jobs(self.running), extra={"running": self.running})
-        await self._wait_for_runs(grace.total_seconds())
-        if self.running:
-            _log.warning("Cancelling %s that did not end in time", _jobs(self.running))
-            self._executor.interrupt_all()
-            await self._wait_for_runs(CANCEL_GRACE if grace else 0.1)
-            self._release_running()
+        for slots in self._pools.values():
+            for job in slots.take_back():
+                self._completer.add_now(Finished(job, INTERRUPTED))
+
+    async def _cut_off(self, grace: float) -> None:
+        """Cancel what runs; release what does not end, and leave its worker to itself."""
+        if not self.running:
+            return
+        _log.warning("Cancelling %s that did not end in time", _jobs(self.running))
+        self._executor.interrupt_all()
+        await self._wait_for_runs(grace)
+        for run in self._executor.runs:
+            self._abandoned.add(run.stored.id)
+            self._completer.add_now(Finished(run.stored, INTERRUPTED))
+
+    async def _write_the_rest(self) -> None:
         with anyio.move_on_after(WRITE_GRACE) as writing:
             await self._completer.close()
         if writing.cancelled_caught:
             _log.error("%d outcomes could not be written: the database is away", self._completer.backlog)
-        await self._end()
 
-    def hurry(self) -> None:
-        """End the wait of a `stop` that is under way: cancel now."""
-        if self._grace is not None:
-            self._grace.cancel()
+    async def _wait_for_runs(self, seconds: float) -> None:
+        with anyio.move_on_after(HURRIED_GRACE if self._hurried else seconds) as self._grace:
+            while self.running:
+                self._freed.clear()
+                await self._freed.wait()
+        self._grace = None
 
     async def _run(self) -> None:
         async with anyio.create_task_group() as parts:
@@ -164,24 +199,6 @@ class Engine:
     def _emit(self, event: str, job: StoredJob, seconds: float | None = None, reason: str | None = None) -> None:
         duration = None if seconds is None else timedelta(seconds=seconds)
         self._events.emit(RunEvent(event, job.id, job.kind, job.queue, job.attempt, job.max_attempts, duration, reason))
-
-    async def _wait_for_runs(self, seconds: float) -> None:
-        with anyio.move_on_after(seconds) as self._grace:
-            while self.running:
-                self._freed.clear()
-                await self._freed.wait()
-        self._grace = None
-
-    def _release_unstarted(self) -> None:
-        for slots in self._pools.values():
-            for job in slots.take_back():
-                self._completer.add_now(Finished(job, INTERRUPTED))
-
-    def _release_running(self) -> None:
-        """Release the jobs whose workers do not end, and leave those workers to themselves."""
-        for run in self._executor.runs:
-            self._abandoned.add(run.stored.id)
-            self._completer.add_now(Finished(run.stored, INTERRUPTED))
 
 
 def _jobs(count: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import secrets
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ import anyio
 
 from workerqueue.database import Connection, Database, keep_trying
 from workerqueue.engine.slots import Slots
+
+_log = logging.getLogger("workerqueue.engine")
 
 JITTER: Final = 0.1
 MAX_CLAIM: Final = 1_000
@@ -45,6 +48,8 @@ class Producer:
         self._stopping = False
         self._stopped = asyncio.Event()
         self._claiming = False
+        self._unanswered: list[int] = []
+        """The leases of claims whose answer was lost."""
 
     def hint(self, pool: str | None) -> None:
         """Note that a pool may have ready jobs; `None` means any."""
@@ -84,12 +89,21 @@ class Producer:
             return
         async with self._database.dedicated() as connection:
             self.hint(None)
+            await self._release_unanswered(connection)
             while not self._stopping:
                 self._changed.clear()
                 if wanted := self._wanted():
                     await self._claim(connection, wanted)
                 else:
                     await self._rest()
+
+    async def _release_unanswered(self, connection: Connection) -> None:
+        """Put back what was claimed by a claim whose answer never came: nobody else would know of it."""
+        while self._unanswered:
+            released = await self._database.jobs.release_claim(connection, self._unanswered[0])
+            if released:
+                _log.warning("Released %d jobs of a claim whose answer was lost", released)
+            del self._unanswered[0]
 
     def _wanted(self) -> dict[str, int]:
         """Say how many jobs to ask for, by pool: free slots, within the cap on the whole process."""
@@ -110,11 +124,13 @@ class Producer:
         # A hint that comes while the claim is under way may be about a job the claim no longer saw.
         self._may_have_work.difference_update(wanted)
         self._claiming = True
+        lease = secrets.randbits(63)
         try:
             claimed = await self._database.jobs.claim_jobs(
-                connection, lease=secrets.randbits(63), client=self._client, wanted=wanted, kinds=self._kinds
+                connection, lease=lease, client=self._client, wanted=wanted, kinds=self._kinds
             )
         except BaseException:
+            self._unanswered.append(lease)
             self._may_have_work.update(wanted)
             raise
         finally:

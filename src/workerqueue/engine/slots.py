@@ -27,6 +27,7 @@ class Slots:
         self._handed: deque[StoredJob] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     @property
     def free(self) -> int:
@@ -52,6 +53,7 @@ class Slots:
 
     async def close(self) -> None:
         """End the slots; one whose worker does not end is left to itself."""
+        self._closed = True
         for waiting in self._idle:
             waiting.cancel()
         if self._tasks and not self.busy:
@@ -65,7 +67,7 @@ class Slots:
     async def _slot(self) -> None:
         task = asyncio.current_task()
         # A worker may cancel the task it runs in, and so may whoever ends the loop: then this slot ends as well.
-        while task is not None and not task.cancelling():
+        while task is not None and not task.cancelling() and not self._closed:
             while not self._handed:
                 waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._idle.append(waiting)
@@ -79,7 +81,7 @@ class Slots:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if self._handed:
+        if self._handed and not self._closed:
             self._start_slot()
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a slot of pool %s failed", self.pool, exc_info=error)

@@ -5,6 +5,7 @@
 -- inserted here, in the same commit. Of the error history the newest 100 entries are kept.
 --   $1 ids  $2 leases  $3 states  $4 delays until due, in seconds  $5 whether the start counts
 --   $6 error entries (JSON without their time) or null  $7 outputs (JSON) or null  $8 the channel to notify
+--   $9 whether to insert follow-ups: not where one was refused before
 -- Stands on: job's primary key.
 -- Called by: the completer.
 with outcome as (
@@ -55,7 +56,7 @@ followed as (
     cross join lateral (
         select coalesce(next.scheduled_at, statement_timestamp() + make_interval(secs => next.delay_seconds)) as at
     ) as due
-    where ended.final_state = 'discarded' and ended.on_discard is not null
+    where $9 and ended.final_state = 'discarded' and ended.on_discard is not null
     returning pool, state
 ),
 returned as (
