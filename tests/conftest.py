@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from workerqueue import Client, Config, Workers, migrate
-from workerqueue.database import Pool
+from workerqueue.database import Connection, Pool
 from workerqueue.embedded import Server, postgres
 
 # Durability is PostgreSQL's to keep; what is tested here is ours, and faster without it.
@@ -54,6 +54,14 @@ async def pool(database_url: str) -> AsyncGenerator[Pool]:
     """An application's own pool."""
     async with asyncpg.create_pool(database_url, min_size=0, max_size=10) as made:
         yield made
+
+
+@pytest.fixture
+async def sql(database_url: str, schema: str) -> AsyncGenerator[Connection]:
+    """A connection whose search path is the test's schema: to see what the tables hold, and to write plain SQL."""
+    connection = await asyncpg.connect(database_url, server_settings={"search_path": schema})
+    yield connection
+    await connection.close()
 
 
 class MakeClient(Protocol):

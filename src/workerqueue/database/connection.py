@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import anyio
@@ -202,13 +202,13 @@ class Database:
         while True:
             left = deadline - anyio.current_time()
             try:
-                with in_our_words(self.schema), _url_can_be_read():
+                with in_our_words(self.schema), _url_can_be_read() if self._owns_pool else nullcontext():
                     return await self._pool.acquire(timeout=max(left, 0.001))
             except DatabaseUnavailableError:
                 # A restart takes a moment; nothing has been sent yet, so trying again repeats nothing.
-                if left <= pause:
+                if left <= 0:
                     raise
-            await anyio.sleep(pause)
+            await anyio.sleep(min(pause, max(left, 0)))
             pause = min(pause * 2, 1.0)
 
     async def _release(self, connection: PooledConnection) -> None:

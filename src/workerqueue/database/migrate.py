@@ -101,7 +101,7 @@ class Migrations:
         """Check that the schema is at the version this library needs.
 
         Raises:
-            SchemaError: If it is older, newer or not there; with the cure.
+            SchemaError: If it is older or not there; with the cure. A newer one is taken: it can be read.
         """
         pending = [step for step in await self.status() if step.applied_at is None]
         if pending:

@@ -24,7 +24,8 @@ set state = 'running',
     lease = $1,
     attempt = attempt + 1,
     attempted_at = statement_timestamp(),
-    attempted_by = array_append(attempted_by, $2::text)
+    -- The newest 100: snoozes may start a job any number of times.
+    attempted_by = array_append(attempted_by[greatest(cardinality(attempted_by) - 98, 1):], $2::text)
 -- Not joined: the planner expects a hundred times LIMIT rows of a join and reads the whole table for them.
 where id = any (array(select id from ready))
 returning id, kind, args::text, queue, pool, state, priority, attempt, max_attempts, timeout, created_at,

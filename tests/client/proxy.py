@@ -1,0 +1,67 @@
+"""A network between a client and PostgreSQL that can go silent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+
+class Proxy:
+    """Passes bytes on, or swallows them."""
+
+    def __init__(self, database_url: str) -> None:
+        parts = urlsplit(database_url)
+        self._there = (parts.hostname or "", parts.port or 5432)
+        self._url = parts
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self._port = 0
+        self.silent = False
+
+    @property
+    def url(self) -> str:
+        """Where PostgreSQL is, through this proxy."""
+        return self._url._replace(netloc=f"{self._url.username}:{self._url.password}@127.0.0.1:{self._port}").geturl()
+
+    async def come_back(self) -> None:
+        """Listen, where it was before."""
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def go_away(self) -> None:
+        """End every connection and refuse new ones."""
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection(*self._there)
+        self._writers += [writer, there_writer]
+        for source, target in ((reader, there_writer), (there_reader, writer)):
+            task = asyncio.create_task(self._pass_on(source, target))
+            self._tasks.add(task)
+
+    async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            if not self.silent:
+                target.write(data)
+        target.close()
+
+
+@asynccontextmanager
+async def proxy(database_url: str) -> AsyncGenerator[Proxy]:
+    """Open a proxy before a database."""
+    made = Proxy(database_url)
+    await made.come_back()
+    try:
+        yield made
+    finally:
+        await made.go_away()
