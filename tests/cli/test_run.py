@@ -118,17 +118,6 @@ async def test_lost_connections(app: Application) -> None:
     assert app.secret not in ended.both
 
 
-async def test_far_due_time(app: Application) -> None:
-    """A job due in a year that Python can't write, stored by another producer, does not disturb a run."""
-    await app.value("insert into {schema}.job (kind, state, scheduled_at) values ('greet', 'scheduled', '20000-01-01')")
-    (job,) = await app.put("greet")
-
-    ended = app.run("run", "--drain")
-
-    assert (ended.code, await app.states(job)) == (0, ["completed"])
-    assert "Traceback" not in ended.err
-
-
 async def test_job_inserted_meanwhile(app: Application) -> None:
     """A run works a job that is inserted while it runs, and names itself on it."""
     with app.start("run") as run:

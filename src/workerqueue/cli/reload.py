@@ -88,11 +88,11 @@ class Reloader:
 
     async def _pass_on_signals(self) -> None:
         with anyio.open_signal_receiver(*STOPPING) as signals:
-            async for received in signals:
+            async for _ in signals:
                 self._stopping = True
                 self._changed.set()  # nobody needs to wait for a change any more
                 if self._child is not None:
-                    _send(self._child, signal.SIGTERM if received == signal.SIGHUP else received)
+                    _send(self._child, signal.SIGTERM)  # an early SIGINT would end it with a traceback
 
 
 def _send(child: Process, number: int) -> None:
