@@ -40,6 +40,10 @@ class Events:
         """Add a listener; it is called on the event loop and must not block."""
         self._listeners.append(listener)
 
+    def is_heard(self, type_: str) -> bool:
+        """Tell whether anybody would hear of an event: making one for nobody costs more than most jobs do."""
+        return len(self._listeners) > 1 or _log.isEnabledFor(_LEVELS.get(type_, logging.INFO))
+
     def emit(self, event: RunEvent) -> None:
         """Tell an event."""
         for listener in self._listeners:

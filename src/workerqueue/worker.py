@@ -140,7 +140,7 @@ class Workers:
         is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004 - an object whose __call__ is a coroutine function
         )
-        self._register(_args_class_of(function), work, is_async=is_async, rules=_NO_RULES)
+        self._register(_args_class_of(function), work, is_async=is_async, rules=NO_RULES)
 
     def _register_object(self, worker: Worker[A]) -> None:
         work = cast("AnyWork", worker.work)
@@ -170,7 +170,7 @@ class Workers:
         return kind
 
 
-_NO_RULES: Worker[JobArgs] = Worker()
+NO_RULES: Worker[JobArgs] = Worker()
 
 
 def _args_class_of(function: Callable[..., object]) -> type[JobArgs]:

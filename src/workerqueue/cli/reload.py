@@ -7,11 +7,12 @@ import logging
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from subprocess import PIPE
 from typing import Final
 
 import anyio
-from anyio.abc import Process, TaskGroup
+from anyio.abc import TaskGroup
+
+from workerqueue.cli.child import Child, child
 
 WATCHED: Final = frozenset({".py", ".toml", ".sql"})
 IGNORED: Final = frozenset({".venv", ".git", ".workerqueue", "__pycache__", "node_modules"})
@@ -23,8 +24,6 @@ _log = logging.getLogger("workerqueue.dev")
 class Reloader:
     """A child process that is started again after a change, and ended softly by a signal.
 
-    The child's standard input is a pipe that nothing is written to: it ends when this process is gone.
-
     Args:
         command: What to run.
         environment: The child's environment.
@@ -35,7 +34,7 @@ class Reloader:
         self._command = list(command)
         self._environment = dict(environment)
         self._folder = folder if folder is not None and _can_watch() else None
-        self._child: Process | None = None
+        self._child: Child | None = None
         self._changed = anyio.Event()
         self._stopping = False
 
@@ -57,22 +56,19 @@ class Reloader:
     async def _run_until_change(self, watchers: TaskGroup) -> int:
         """Run one child until it ends; one that fails waits for the change that mends it."""
         self._changed, done = anyio.Event(), anyio.Event()
-        # A session of its own, so that Ctrl-C reaches the child once, through us.
-        async with await anyio.open_process(
-            self._command, env=self._environment, stdin=PIPE, stdout=None, stderr=None, start_new_session=True
-        ) as child:
-            self._child = child
+        async with child(self._command, self._environment) as worker:
+            self._child = worker
             if self._stopping:  # the signal came before there was a child to pass it on to
-                _send(child, signal.SIGTERM)
-            watchers.start_soon(self._watch, child, done)
-            code = await child.wait()
+                worker.terminate()
+            watchers.start_soon(self._watch, worker, done)
+            code = await worker.wait()
         if not self._stopping and self._folder is not None and not self._changed.is_set():
             _log.warning("The worker process ended with %d; waiting for a change", code)
             await self._changed.wait()
         done.set()
         return code
 
-    async def _watch(self, child: Process, done: anyio.Event) -> None:
+    async def _watch(self, worker: Child, done: anyio.Event) -> None:
         """End the child softly after the next change."""
         if self._folder is None:
             return
@@ -83,7 +79,7 @@ class Reloader:
             names = sorted({Path(path).name for _, path in changes})
             _log.info("Changed: %s; starting again", ", ".join(names))
             self._changed.set()
-            _send(child, signal.SIGTERM)
+            worker.terminate()
             return
 
     async def _pass_on_signals(self) -> None:
@@ -92,12 +88,7 @@ class Reloader:
                 self._stopping = True
                 self._changed.set()  # nobody needs to wait for a change any more
                 if self._child is not None:
-                    _send(self._child, signal.SIGTERM)  # an early SIGINT would end it with a traceback
-
-
-def _send(child: Process, number: int) -> None:
-    if child.returncode is None:
-        child.send_signal(signal.Signals(number))
+                    self._child.terminate()
 
 
 def _can_watch() -> bool:

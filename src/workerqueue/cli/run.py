@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import signal
-import threading
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated
 
 import anyio
 import typer
 
+from workerqueue.cli.child import LEASH as LEASH  # `dev` takes it from here
+from workerqueue.cli.child import follow_leash, say_ready
 from workerqueue.cli.logs import show_logs
+from workerqueue.cli.loop import LoopNote, choose_loop, run_on
 from workerqueue.cli.problems import Failure, WrongUse
 from workerqueue.cli.settings import (
     DEFAULT_SCHEMA,
@@ -23,10 +26,9 @@ from workerqueue.cli.settings import (
     load_config,
     need_workers,
 )
+from workerqueue.cli.supervise import PROCESS, REFUSED, SUPERVISOR, Supervisor, name_lines
 from workerqueue.client import Client
-
-LEASH: Final = "WORKERQUEUE_LEASH"
-"""Set by `workerqueue dev`: stop when standard input ends, which it does when dev is gone, however it went."""
+from workerqueue.durations import positive
 
 
 class Level(StrEnum):
@@ -45,11 +47,17 @@ def run(
     schema: Schema = DEFAULT_SCHEMA,
     queues: Annotated[
         str | None,
-        typer.Option("--queues", help="Work only these: `email=2,default` (with how many workers, if given)."),
+        typer.Option(
+            "--queues", help="Work only these: `email=2,default` (with how many workers, if given), in each process."
+        ),
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option("--concurrency", min=1, help="The most jobs at once over all queues.")
+        int | None, typer.Option("--concurrency", min=1, help="The most jobs at once over all queues, in each process.")
     ] = None,
+    processes: Annotated[
+        int,
+        typer.Option("--processes", min=1, help="How many processes work; --queues and --concurrency hold for each."),
+    ] = 1,
     drain: Annotated[bool, typer.Option("--drain", help="End when nothing is left to work.")] = False,
     horizon: Annotated[
         float, typer.Option("--horizon", min=0, help="Seconds ahead in which a due job holds up --drain.")
@@ -61,6 +69,22 @@ def run(
 ) -> None:
     """Work jobs until SIGTERM or Ctrl-C; a second signal releases what runs at once."""
     show_logs(log_level)
+    follow_leash()
+    limit = None if max_time is None else _limit(max_time)
+    if processes > 1:
+        options = {
+            "--config": config,
+            "--tasks": tasks,
+            "--schema": schema,
+            "--queues": queues,
+            "--concurrency": concurrency,
+            "--horizon": horizon,
+            "--log-level": log_level,
+        }
+        command = [f"{name}={value}" for name, value in options.items() if value is not None]
+        command += ["--drain"] if drain else []
+        _supervise(Supervisor(command, _environment(database_url), processes, drain=drain, max_time=limit))
+        return
     pools = None if queues is None else parse_queues(queues)
     client = Client(
         find_url(database_url),
@@ -71,12 +95,45 @@ def run(
     )
 
     async def work() -> bool:
-        return await client.run(queues=pools, drain=drain, horizon=horizon, max_time=max_time)
+        async with client:
+            await client.start(queues=pools)
+            say_ready()
+            return await client.run(drain=drain, horizon=horizon, max_time=limit)
 
-    if os.environ.get(LEASH):
-        threading.Thread(target=_stop_at_the_end_of_input, daemon=True).start()
-    if not anyio.run(work):
+    _work(work)
+
+
+def _supervise(supervisor: Supervisor) -> None:
+    name_lines(SUPERVISOR)
+    code = anyio.run(supervisor.run)
+    if code == REFUSED:
+        raise SystemExit(REFUSED)  # the process that refused has said why
+    if code:
+        raise Failure("not every process ended softly")
+
+
+def _work(work: Callable[[], Awaitable[bool]]) -> None:
+    """Work on the chosen loop, and fail if what ran could not end."""
+    loop = choose_loop()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(LoopNote(loop))
+    if number := os.environ.get(PROCESS):
+        name_lines(number)
+    if not run_on(loop, work):
         raise Failure("stopped by a second signal; what ran was released")
+
+
+def _environment(database_url: str | None) -> dict[str, str]:
+    """Give the environment of the processes; the URL holds a password, which `ps` shows in arguments."""
+    url = find_url(database_url)
+    return {**os.environ, **({} if url is None else {"WORKERQUEUE_DATABASE_URL": url})}
+
+
+def _limit(max_time: float) -> float:
+    try:
+        return positive(max_time).total_seconds()
+    except ValueError as error:
+        raise WrongUse(f"--max-time: {error}") from None
 
 
 def parse_queues(text: str) -> dict[str, int | None]:
@@ -94,9 +151,3 @@ def parse_queues(text: str) -> dict[str, int | None]:
             raise WrongUse(f"--queues: {name!r} is named twice")
         pools[name] = int(count) if count else None
     return pools
-
-
-def _stop_at_the_end_of_input() -> None:
-    while os.read(0, 4096):  # not sys.stdin: Python can't end while a thread reads from that
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)

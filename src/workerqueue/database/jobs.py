@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, TypeVar, cast
 
@@ -32,9 +31,7 @@ class Inserted(NamedTuple):
     scheduled_at: datetime
 
 
-# Not frozen, for the reason given at Job: one is made per attempt.
-@dataclass(slots=True)
-class StoredJob:
+class StoredJob(NamedTuple):
     """A row of a job table with its JSON still text: it is decoded job by job, so that a bad row fails alone."""
 
     id: int
@@ -135,7 +132,7 @@ class JobTable:
             rows = await connection.fetch(
                 sql, lease, client, list(wanted), list(wanted.values()), list(kinds), timeout=CALL_TIMEOUT
             )
-        claimed = [StoredJob(*row) for row in rows]
+        claimed = [StoredJob._make(row) for row in rows]
         # An UPDATE returns its rows in no order.
         claimed.sort(key=lambda job: (job.priority, job.scheduled_at, job.id))
         return claimed
@@ -206,7 +203,7 @@ class JobTable:
         """Read one job, live or finalized."""
         with in_our_words(self._schema):
             rows = await connection.fetch(statement("get_job", self._schema), job_id, timeout=CALL_TIMEOUT)
-        return StoredJob(*rows[0]) if rows else None
+        return StoredJob._make(rows[0]) if rows else None
 
 
 def _array_literal(texts: Sequence[str]) -> str:

@@ -37,16 +37,20 @@ class Completer:
         """How many outcomes wait to be written."""
         return len(self._backlog)
 
-    async def add(self, finished: Finished) -> None:
-        """Take an outcome; waits only while the backlog is full."""
-        self.add_now(finished)
-        while len(self._backlog) >= MAX_BACKLOG:
-            await self._next_write()
+    @property
+    def is_full(self) -> bool:
+        """Whether whoever brings outcomes must wait."""
+        return len(self._backlog) >= MAX_BACKLOG
 
-    def add_now(self, finished: Finished) -> None:
-        """Take an outcome without waiting."""
+    def add(self, finished: Finished) -> None:
+        """Take an outcome."""
         self._backlog.append(finished)
         self._arrived.set()
+
+    async def wait_for_room(self) -> None:
+        """Wait while the backlog is full."""
+        while self.is_full:
+            await self._next_write()
 
     async def close(self) -> None:
         """Write what is left and end `run`."""

@@ -68,7 +68,13 @@ class Engine:
         self._completer = Completer(database, self._written)
         self._pools = {name: Slots(name, queue.max_workers, self._work) for name, queue in queues.items()}
         self._producer = Producer(
-            database, self._pools, self._kinds, client, poll_interval=poll_interval, concurrency=concurrency
+            database,
+            self._pools,
+            self._kinds,
+            client,
+            self._give_back,
+            poll_interval=poll_interval,
+            concurrency=concurrency,
         )
         self._freed = asyncio.Event()
         self._abandoned: set[int] = set()
@@ -141,7 +147,11 @@ class Engine:
         await self._producer.stop()
         for slots in self._pools.values():
             for job in slots.take_back():
-                self._completer.add_now(Finished(job, INTERRUPTED))
+                self._give_back(job)
+
+    def _give_back(self, job: StoredJob) -> None:
+        """Release a job that was claimed and has not been started."""
+        self._completer.add(Finished(job, INTERRUPTED))
 
     async def _cut_off(self, grace: float) -> None:
         """Cancel what runs; release what does not end, and leave its worker to itself."""
@@ -152,7 +162,7 @@ class Engine:
         await self._wait_for_runs(grace)
         for run in self._executor.runs:
             self._abandoned.add(run.stored.id)
-            self._completer.add_now(Finished(run.stored, INTERRUPTED))
+            self._completer.add(Finished(run.stored, INTERRUPTED))
 
     async def _write_the_rest(self) -> None:
         with anyio.move_on_after(WRITE_GRACE) as writing:
@@ -177,6 +187,7 @@ class Engine:
     async def _end(self) -> None:
         for slots in self._pools.values():
             await slots.close()
+        self._executor.close()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -188,7 +199,9 @@ class Engine:
         outcome = await self._executor.execute(stored)
         if stored.id in self._abandoned:
             return  # released because it would not end; what it made of itself is stale
-        await self._completer.add(Finished(stored, outcome, monotonic() - started))
+        self._completer.add(Finished(stored, outcome, monotonic() - started))
+        if self._completer.is_full:
+            await self._completer.wait_for_room()
         self._producer.slot_freed(stored.pool)
         self._freed.set()
 
@@ -197,6 +210,8 @@ class Engine:
         self._emit(event, finished.job, finished.seconds, finished.outcome.reason)
 
     def _emit(self, event: str, job: StoredJob, seconds: float | None = None, reason: str | None = None) -> None:
+        if not self._events.is_heard(event):
+            return
         duration = None if seconds is None else timedelta(seconds=seconds)
         self._events.emit(RunEvent(event, job.id, job.kind, job.queue, job.attempt, job.max_attempts, duration, reason))
 

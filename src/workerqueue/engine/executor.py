@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 
@@ -15,9 +15,11 @@ from anyio import CapacityLimiter, to_thread
 from workerqueue.args import JobArgs
 from workerqueue.database import StoredJob
 from workerqueue.durations import as_timedelta, positive
+from workerqueue.engine.deadlines import NEVER, Deadlines
 from workerqueue.engine.isolation import in_own_context
 from workerqueue.job import Job
 from workerqueue.outcome import (
+    COMPLETED,
     INTERRUPTED,
     Attempt,
     JobCancel,
@@ -31,7 +33,7 @@ from workerqueue.outcome import (
 )
 from workerqueue.payload import decode_model
 from workerqueue.retry import LONGEST
-from workerqueue.worker import Registration, Workers
+from workerqueue.worker import NO_RULES, Registration, Workers
 
 
 class Interruption(Enum):
@@ -47,9 +49,14 @@ class Run:
 
     stored: StoredJob
     task: asyncio.Task[object]
+    timeout: timedelta
+    deadline: float = NEVER
     interruption: Interruption | None = None
     cancellations: int = 0
-    timeout: timedelta = field(default_factory=timedelta)
+
+    def expire(self) -> None:
+        """Cut it off at its deadline."""
+        self.interrupt(Interruption.TIMEOUT)
 
     def interrupt(self, why: Interruption) -> None:
         """Cancel the worker; the first reason counts."""
@@ -65,6 +72,7 @@ class Executor:
         self._workers = workers
         self._client = client
         self._runs: set[Run] = set()
+        self._deadlines = Deadlines(self._runs)
         # Slots limit how many threads there are; a limit of their own could only make them wait for each other.
         self._threads = CapacityLimiter(math.inf)
 
@@ -78,26 +86,29 @@ class Executor:
         for run in self.runs:
             run.interrupt(Interruption.STOP)
 
+    def close(self) -> None:
+        """Watch no deadlines any more."""
+        self._deadlines.close()
+
     async def execute(self, stored: StoredJob) -> Outcome:
         """Work one job to its outcome, whatever its worker does."""
-        attempt = Attempt(stored.attempt, stored.max_attempts, stored.retry, self._client)
         registration = self._workers.get(stored.kind)
         if registration is None:
             return INTERRUPTED  # its worker was taken away after the claim; others may have it
         try:
             job = _decode(registration, stored)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with this row must not touch another
-            return undecodable(error, attempt)
+            return undecodable(error, self._attempt_of(stored))
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - slots are tasks
-        run = Run(stored, task)
+        run = Run(stored, task, stored.timeout)
         self._runs.add(run)
         try:
-            return await self._attempt(registration, job, run, attempt)
+            return await self._attempt(registration, job, run)
         finally:
             self._runs.discard(run)
 
-    async def _attempt(self, registration: Registration, job: Job[JobArgs], run: Run, attempt: Attempt) -> Outcome:
+    async def _attempt(self, registration: Registration, job: Job[JobArgs], run: Run) -> Outcome:
         """Call the worker and conclude from what it returned or raised."""
         error: BaseException | None = None
         value: object = None
@@ -115,27 +126,30 @@ class Executor:
             late = JobTimeoutError(f"the attempt took longer than its timeout of {run.timeout}")
             late.__cause__ = error  # its trace shows where the worker was
             error = late
+        if error is None and value is None:
+            return COMPLETED
+        attempt = self._attempt_of(run.stored)
         if error is None:
             return returned(value, attempt, random.random)
         return raised(error, attempt, random.random, delay=_own_retry(registration, job, error))
 
     async def _call(self, registration: Registration, job: Job[JobArgs], run: Run) -> object:
         """Call the worker under its deadline."""
-        own = registration.rules.timeout(job)
-        run.timeout = job.timeout if own is None else positive(own)
-        # One timer of the loop a run: `asyncio.timeout` costs three times as much, `anyio.fail_after` seven times.
-        timer = asyncio.get_running_loop().call_later(run.timeout.total_seconds(), run.interrupt, Interruption.TIMEOUT)
-        try:
-            if registration.is_async:
-                result = registration.work(job)
-            else:
-                # A thread can't be stopped: at its deadline it is left behind, and what it returns is ignored.
-                result = await to_thread.run_sync(registration.work, job, abandon_on_cancel=True, limiter=self._threads)
-            if inspect.iscoroutine(result):
-                return await in_own_context(result)
-            return await result if inspect.isawaitable(result) else result
-        finally:
-            timer.cancel()
+        if registration.rules is not NO_RULES and (own := registration.rules.timeout(job)) is not None:
+            run.timeout = positive(own)
+        run.deadline = run.task.get_loop().time() + run.timeout.total_seconds()
+        self._deadlines.note(run.deadline)
+        if registration.is_async:
+            result = registration.work(job)
+        else:
+            # A thread can't be stopped: at its deadline it is left behind, and what it returns is ignored.
+            result = await to_thread.run_sync(registration.work, job, abandon_on_cancel=True, limiter=self._threads)
+        if inspect.iscoroutine(result):
+            return await in_own_context(result)
+        return await result if inspect.isawaitable(result) else result
+
+    def _attempt_of(self, stored: StoredJob) -> Attempt:
+        return Attempt(stored.attempt, stored.max_attempts, stored.retry, self._client)
 
 
 def _is_closing(run: Run) -> bool:

@@ -6,12 +6,12 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import anyio
 
-from workerqueue.database import Connection, Database, keep_trying
+from workerqueue.database import Connection, Database, StoredJob, keep_trying
 from workerqueue.engine.slots import Slots
 
 _log = logging.getLogger("workerqueue.engine")
@@ -21,7 +21,7 @@ MAX_CLAIM: Final = 1_000
 
 
 class Producer:
-    """Asks the database for work when a pool has free slots and may have ready jobs.
+    """Asks the database for work when a pool has room and may have ready jobs; `give_back` releases a claimed job.
 
     A pool may have ready jobs after a hint, after a claim that gave all it asked for, and each time the poll
     interval has passed; so a hint that is lost costs at most that interval.
@@ -33,6 +33,7 @@ class Producer:
         pools: Mapping[str, Slots],
         kinds: Sequence[str],
         client: str,
+        give_back: Callable[[StoredJob], None],
         *,
         poll_interval: float,
         concurrency: int | None,
@@ -41,6 +42,7 @@ class Producer:
         self._pools = pools
         self._kinds = list(kinds)
         self._client = client
+        self._give_back = give_back
         self._poll_interval = poll_interval
         self._concurrency = concurrency
         self._may_have_work: set[str] = set(pools)
@@ -63,7 +65,7 @@ class Producer:
 
     def slot_freed(self, pool: str) -> None:
         """Note that a pool has a free slot."""
-        if pool in self._may_have_work:
+        if pool in self._may_have_work and self._pools[pool].is_low:
             self._changed.set()
 
     @property
@@ -92,10 +94,16 @@ class Producer:
             await self._release_unanswered(connection)
             while not self._stopping:
                 self._changed.clear()
+                self._give_back_overdue()
                 if wanted := self._wanted():
                     await self._claim(connection, wanted)
                 else:
                     await self._rest()
+
+    def _give_back_overdue(self) -> None:
+        for slots in self._pools.values():
+            for job in slots.take_back_overdue():
+                self._give_back(job)
 
     async def _release_unanswered(self, connection: Connection) -> None:
         """Put back what was claimed by a claim whose answer never came: nobody else would know of it."""
@@ -111,14 +119,14 @@ class Producer:
         wanted: dict[str, int] = {}
         # In random order, so that under a cap no pool is always served first.
         for name in random.sample(sorted(self._may_have_work), len(self._may_have_work)):
-            free = min(self._pools[name].free, room)
-            if free > 0:
-                wanted[name] = free
-                room -= free
+            count = min(self._pools[name].wanted(), room)
+            if count > 0:
+                wanted[name] = count
+                room -= count
         return wanted
 
     def _in_hand(self) -> int:
-        return sum(slots.max_workers - slots.free for slots in self._pools.values())
+        return sum(slots.in_hand for slots in self._pools.values())
 
     async def _claim(self, connection: Connection, wanted: Mapping[str, int]) -> None:
         # A hint that comes while the claim is under way may be about a job the claim no longer saw.
@@ -135,11 +143,13 @@ class Producer:
             raise
         finally:
             self._claiming = False
-        got = dict.fromkeys(wanted, 0)
+        by_pool: dict[str, list[StoredJob]] = {name: [] for name in wanted}
         for job in claimed:
-            got[job.pool] += 1
-            self._pools[job.pool].hand(job)
-        self._may_have_work.update(name for name, count in got.items() if count == wanted[name])
+            by_pool[job.pool].append(job)
+        for name, jobs in by_pool.items():
+            self._pools[name].hand(jobs)
+            if len(jobs) == wanted[name]:
+                self._may_have_work.add(name)
 
     async def _rest(self) -> None:
         """Wait for a hint, a free slot or the poll interval."""
