@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ import pytest
 from workerqueue import InsertOpts, JobArgs, JobState
 from workerqueue.client import Client
 from workerqueue.config import Config
-from workerqueue.database import Connection, Database, Finished, StoredJob
+from workerqueue.database import Claimed, Connection, Database, Finished, Mark
 from workerqueue.outcome import COMPLETED, INTERRUPTED, Outcome
 
 _leases = itertools.count(2**62)
@@ -55,7 +54,7 @@ async def client(database_url: str, schema: str) -> AsyncGenerator[Client]:
 
 async def claim(
     door: Database, connection: Connection, wanted: dict[str, int] | None = None, kinds: Sequence[str] = ("note",)
-) -> list[StoredJob]:
+) -> list[Claimed]:
     """Claim as a producer does, under a lease of its own."""
     return await door.jobs.claim_jobs(
         connection, lease=next(_leases), client="c1", wanted=wanted or {"default": 100}, kinds=kinds
@@ -101,8 +100,9 @@ async def test_a_claim_binds_its_lease_and_counts_the_start(client: Client, door
     row = await live(sql, inserted.job.id)
     assert (row["state"], row["lease"], row["attempt"], row["attempted_by"]) == ("running", 2**63 - 1, 1, ["me"])
     assert before <= row["attempted_at"] <= await sql.fetchval("select statement_timestamp()")
-    assert (job.id, job.lease, job.attempt, job.attempted_by) == (inserted.job.id, 2**63 - 1, 1, ["me"])
-    assert (json.loads(job.args), job.tags, json.loads(job.metadata or "")) == ({"text": "hi"}, ["x"], {"m": [1]})
+    made = job.to_job(json.loads(job.args))
+    assert (job.lease, made.id, made.attempt, made.attempted_by) == (2**63 - 1, inserted.job.id, 1, ["me"])
+    assert (made.args, made.tags, made.metadata, made.state) == ({"text": "hi"}, ["x"], {"m": [1]}, JobState.RUNNING)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ async def test_a_follow_up_is_inserted_by_a_discard_and_by_nothing_else(
     await client.insert(Note(), InsertOpts(on_discard=Sorry(text="\u2603")))
     (job,) = await claim(door, sql)
     outcome = OUTCOMES[name].outcome
-    await door.jobs.record_outcomes(sql, [Finished(replace(job, lease=1), outcome)])
+    await door.jobs.record_outcomes(sql, [Finished(job._replace(lease=1), outcome)])
     assert await sql.fetchval("select count(*) from job where kind = 'sorry'") == 0
     transaction = sql.transaction()
     await transaction.start()
@@ -394,3 +394,37 @@ async def test_the_table_refuses_from_plain_sql_what_the_client_refuses(sql: Con
     """The same limits hold for producers in plain SQL, as CHECK constraints."""
     with pytest.raises(asyncpg.IntegrityConstraintViolationError):
         await sql.execute(statement)
+
+
+async def test_a_claim_begins_at_its_mark(client: Client, door: Database, sql: Connection) -> None:
+    """What lies before a pool's mark at its own priority is passed over; what is more urgent is not."""
+    early, late, urgent, lazy = [
+        (await client.insert(Note(), InsertOpts(priority=priority))).job for priority in (1, 1, 0, 2)
+    ]
+    mark = Mark(1, early.scheduled_at, early.id)
+
+    claimed = await door.jobs.claim_jobs(
+        sql, lease=next(_leases), client="c1", wanted={"default": 9}, kinds=["note"], marks={"default": mark}
+    )
+
+    assert [job.id for job in claimed] == [urgent.id, late.id, lazy.id]
+    assert [job.id for job in await claim(door, sql)] == [early.id]
+
+
+async def test_the_jobs_of_a_claim_whose_answer_was_lost_are_put_back(
+    client: Client, door: Database, sql: Connection
+) -> None:
+    """They are available as before, by their lease alone; another claim's jobs stay."""
+    await client.insert_many([Note()] * 3)
+    lost, kept = next(_leases), next(_leases)
+    wanted = {"default": 2}
+    gone = await door.jobs.claim_jobs(sql, lease=lost, client="c1", wanted=wanted, kinds=["note"])
+    (other,) = await door.jobs.claim_jobs(sql, lease=kept, client="c1", wanted=wanted, kinds=["note"])
+
+    assert (await door.jobs.release_claim(sql, lost), await door.jobs.release_claim(sql, lost)) == (2, 0)
+
+    rows = await sql.fetch("select id, state, attempt, lease from job order by id")
+    assert [tuple(row) for row in rows] == [
+        *((job.id, "available", 0, None) for job in gone),
+        (other.id, "running", 1, kept),
+    ]

@@ -34,11 +34,13 @@ class Child:
         """Its number with the operating system."""
         return self._process.pid
 
-    async def answered(self) -> None:
-        """Wait until it says that it is ready, or lets go of its end of the leash, which it does when it ends."""
+    async def is_ready(self) -> bool:
+        """Wait until it says that it is ready, or lets go of its end of the leash, as it does when it ends."""
         await anyio.wait_readable(self._leash)
-        with suppress(ConnectionError):
-            self._leash.recv(1)
+        try:
+            return self._leash.recv(1) != b""
+        except ConnectionError:
+            return False
 
     async def wait(self) -> int:
         """Wait until it has ended, and give its exit code; minus its number for a signal."""

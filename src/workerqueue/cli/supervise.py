@@ -113,8 +113,7 @@ class Supervisor:
                 self._workers[number] = worker
                 if self._stopping.is_set():  # the signal came before there was a process to pass it on to
                     worker.terminate()
-                await self._settle(worker)
-                return await worker.wait()
+                return await self._until_ended(worker)
         except OSError as error:  # such as no room for another process: it may pass
             _log.error("Process %d can't be started: %s", number, error)
             return FAILED
@@ -122,18 +121,18 @@ class Supervisor:
             self._workers.pop(number, None)
             self._settled.set()
 
-    async def _settle(self, worker: Child) -> None:
-        """Wait until a process works or has ended, and let the others start."""
-        async with anyio.create_task_group() as either:
+    async def _until_ended(self, worker: Child) -> int:
+        """Wait for the end of a process, let the others start once it is ready, and give its exit code."""
+        async with anyio.create_task_group() as watchers:
+            watchers.start_soon(self._watch_ready, worker)
+            code = await worker.wait()
+            watchers.cancel_scope.cancel()  # something it left behind may still hold its end of the leash
+            return code
+        raise AssertionError("the group above swallows nothing but its own end")
 
-            async def ended() -> None:
-                await worker.wait()  # though something it left behind may still hold its end of the leash
-                either.cancel_scope.cancel()
-
-            either.start_soon(ended)
-            await worker.answered()
-            either.cancel_scope.cancel()
-        self._settled.set()
+    async def _watch_ready(self, worker: Child) -> None:
+        if await worker.is_ready():
+            self._settled.set()
 
     def _full_command(self) -> list[str]:
         """Give the command, with what is left of the time."""

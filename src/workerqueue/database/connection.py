@@ -150,15 +150,26 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def dedicated(self) -> AsyncGenerator[Connection]:
-        """Hold a connection that nobody else uses, outside the pool where the pool is ours."""
+    async def dedicated(self, *, durable: bool = True) -> AsyncGenerator[Connection]:
+        """Hold a connection that nobody else uses, outside the pool where the pool is ours.
+
+        Statements are planned once for all values: they are written so that one plan is right, and planning one
+        of them for a batch of ids takes as long as running it. Without `durable`, what it commits may be lost in a
+        crash of the server: right for claims, whose loss only runs a job again.
+        """
+        settings = {"plan_cache_mode": "force_generic_plan"}
+        if not durable:
+            settings["synchronous_commit"] = "off"
         if not self._owns_pool:
             async with self.acquire() as connection:
+                with in_our_words(self.schema):
+                    for name, value in settings.items():  # the pool takes them back on release
+                        await connection.execute("select set_config($1, $2, false)", name, value)
                 yield connection
             return
         with in_our_words(self.schema), _url_can_be_read():
             connection = await asyncpg.connect(
-                self._url, timeout=CONNECT_TIMEOUT, server_settings=self._settings(), statement_cache_size=100
+                self._url, timeout=CONNECT_TIMEOUT, server_settings={**self._settings(), **settings}
             )
         try:
             yield connection

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple, TypeVar, cast
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
+from pydantic_core import to_json
 
+from workerqueue.config import PRIORITIES
 from workerqueue.database.caller import Connection, Runner
 from workerqueue.database.driver_errors import in_our_words
 from workerqueue.database.statements import statement
-from workerqueue.job import ERRORS, Job, JobState
+from workerqueue.job import ERRORS, AttemptError, Job, JobState
 from workerqueue.options import NewJob
 from workerqueue.outcome import Outcome
 from workerqueue.payload import read_json
@@ -52,9 +54,7 @@ class StoredJob(NamedTuple):
     errors: str | None
     tags: list[str] | None
     metadata: str | None
-    retry: str | None
     output: str | None
-    lease: int | None
 
     def to_job(self, args: A) -> Job[A]:
         """Make the job as its worker and its readers see it."""
@@ -81,10 +81,100 @@ class StoredJob(NamedTuple):
         )
 
 
+class Mark(NamedTuple):
+    """A place in the order in which a pool's jobs run."""
+
+    priority: int
+    scheduled_at: datetime
+    id: int
+
+
+NO_MARK: Final = Mark(PRIORITIES.start, datetime.min.replace(tzinfo=UTC), 0)
+"""The place before every job."""
+
+
+class Extras(BaseModel):
+    """What most claimed jobs have none of."""
+
+    attempted_by: list[str] | None = None
+    errors: list[AttemptError] | None = None
+    tags: list[str] | None = None
+    metadata: dict[str, JsonValue] | None = None
+    retry: JsonValue = None
+
+
+_NO_EXTRAS: Final = Extras()
+
+
+class Claimed(NamedTuple):
+    """A claimed job, its JSON still text: it is decoded job by job, so that a bad row fails alone."""
+
+    id: int
+    kind: str
+    args: str
+    queue: str
+    pool: str
+    priority: int
+    attempt: int
+    max_attempts: int
+    timeout: float
+    """Seconds."""
+    created_at: datetime
+    scheduled_at: datetime
+    attempted_at: datetime
+    rest: str | None
+    """Its `Extras`, if it has any."""
+    client: str
+    lease: int
+
+    def extras(self) -> Extras:
+        """Read what most jobs have none of.
+
+        Raises:
+            ValueError: If it can't be read, as plain SQL can store it.
+        """
+        return _NO_EXTRAS if self.rest is None else Extras.model_validate_json(self.rest)
+
+    def policy(self) -> str | None:
+        """Give the job's own retry policy as it is stored; one that can't be read is none."""
+        try:
+            retry = self.extras().retry
+        except ValueError:
+            return None
+        return None if retry is None else to_json(retry).decode()
+
+    def to_job(self, args: A) -> Job[A]:
+        """Make the job as its worker sees it.
+
+        Raises:
+            ValueError: If what is stored beside its args can't be read.
+        """
+        extras = self.extras()
+        return Job(
+            id=self.id,
+            kind=self.kind,
+            args=args,
+            queue=self.queue,
+            pool=self.pool,
+            state=JobState.RUNNING,
+            priority=self.priority,
+            attempt=self.attempt,
+            max_attempts=self.max_attempts,
+            created_at=self.created_at,
+            scheduled_at=self.scheduled_at,
+            timeout=timedelta(seconds=self.timeout),
+            attempted_at=self.attempted_at,
+            attempted_by=extras.attempted_by or [self.client],
+            errors=extras.errors or [],
+            tags=extras.tags or [],
+            metadata=extras.metadata or {},
+        )
+
+
 class Finished(NamedTuple):
     """A run that has ended, and how."""
 
-    job: StoredJob
+    job: Claimed
     outcome: Outcome
     seconds: float = 0.0
     """How long it took."""
@@ -124,15 +214,35 @@ class JobTable:
         ]
 
     async def claim_jobs(
-        self, connection: Connection, *, lease: int, client: str, wanted: Mapping[str, int], kinds: Collection[str]
-    ) -> list[StoredJob]:
-        """Claim up to the wanted number of each pool's ready jobs, in the order they are to run."""
+        self,
+        connection: Connection,
+        *,
+        lease: int,
+        client: str,
+        wanted: Mapping[str, int],
+        kinds: Collection[str],
+        marks: Mapping[str, Mark] | None = None,
+    ) -> list[Claimed]:
+        """Claim up to the wanted number of each pool's ready jobs, in the order they are to run.
+
+        What lies before a pool's mark, at the mark's priority, is not looked at.
+        """
         sql = statement("claim_jobs", self._schema)
+        at = [(marks or {}).get(pool, NO_MARK) for pool in wanted]
         with in_our_words(self._schema):
             rows = await connection.fetch(
-                sql, lease, client, list(wanted), list(wanted.values()), list(kinds), timeout=CALL_TIMEOUT
+                sql,
+                lease,
+                client,
+                list(wanted),
+                list(wanted.values()),
+                list(kinds),
+                [mark.priority for mark in at],
+                [mark.scheduled_at for mark in at],
+                [mark.id for mark in at],
+                timeout=CALL_TIMEOUT,
             )
-        claimed = [StoredJob._make(row) for row in rows]
+        claimed = [Claimed._make((*row, client, lease)) for row in rows]
         # An UPDATE returns its rows in no order.
         claimed.sort(key=lambda job: (job.priority, job.scheduled_at, job.id))
         return claimed

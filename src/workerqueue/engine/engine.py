@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 
 from workerqueue.config import QueueConfig
-from workerqueue.database import Database, Finished, StoredJob
+from workerqueue.database import Claimed, Database, Finished
 from workerqueue.engine.completer import Completer
 from workerqueue.engine.executor import Executor
 from workerqueue.engine.notifier import pass_on_hints
@@ -149,7 +149,7 @@ class Engine:
             for job in slots.take_back():
                 self._give_back(job)
 
-    def _give_back(self, job: StoredJob) -> None:
+    def _give_back(self, job: Claimed) -> None:
         """Release a job that was claimed and has not been started."""
         self._completer.add(Finished(job, INTERRUPTED))
 
@@ -192,7 +192,7 @@ class Engine:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _work(self, stored: StoredJob) -> None:
+    async def _work(self, stored: Claimed) -> None:
         """Take one job from its claim to the completer."""
         self._emit("started", stored)
         started = monotonic()
@@ -209,7 +209,7 @@ class Engine:
         event = finished.outcome.event if accepted else "stale"
         self._emit(event, finished.job, finished.seconds, finished.outcome.reason)
 
-    def _emit(self, event: str, job: StoredJob, seconds: float | None = None, reason: str | None = None) -> None:
+    def _emit(self, event: str, job: Claimed, seconds: float | None = None, reason: str | None = None) -> None:
         if not self._events.is_heard(event):
             return
         duration = None if seconds is None else timedelta(seconds=seconds)

@@ -13,7 +13,7 @@ from enum import Enum
 from anyio import CapacityLimiter, to_thread
 
 from workerqueue.args import JobArgs
-from workerqueue.database import StoredJob
+from workerqueue.database import Claimed
 from workerqueue.durations import as_timedelta, positive
 from workerqueue.engine.deadlines import NEVER, Deadlines
 from workerqueue.engine.isolation import in_own_context
@@ -47,9 +47,10 @@ class Interruption(Enum):
 class Run:
     """One job while it is worked."""
 
-    stored: StoredJob
+    stored: Claimed
     task: asyncio.Task[object]
-    timeout: timedelta
+    timeout: float
+    """Seconds."""
     deadline: float = NEVER
     interruption: Interruption | None = None
     cancellations: int = 0
@@ -90,7 +91,7 @@ class Executor:
         """Watch no deadlines any more."""
         self._deadlines.close()
 
-    async def execute(self, stored: StoredJob) -> Outcome:
+    async def execute(self, stored: Claimed) -> Outcome:
         """Work one job to its outcome, whatever its worker does."""
         registration = self._workers.get(stored.kind)
         if registration is None:
@@ -123,7 +124,7 @@ class Executor:
         if run.interruption is Interruption.STOP:
             return INTERRUPTED
         if run.interruption is Interruption.TIMEOUT:
-            late = JobTimeoutError(f"the attempt took longer than its timeout of {run.timeout}")
+            late = JobTimeoutError(f"the attempt took longer than its timeout of {timedelta(seconds=run.timeout)}")
             late.__cause__ = error  # its trace shows where the worker was
             error = late
         if error is None and value is None:
@@ -136,8 +137,8 @@ class Executor:
     async def _call(self, registration: Registration, job: Job[JobArgs], run: Run) -> object:
         """Call the worker under its deadline."""
         if registration.rules is not NO_RULES and (own := registration.rules.timeout(job)) is not None:
-            run.timeout = positive(own)
-        run.deadline = run.task.get_loop().time() + run.timeout.total_seconds()
+            run.timeout = positive(own).total_seconds()
+        run.deadline = run.task.get_loop().time() + run.timeout
         self._deadlines.note(run.deadline)
         if registration.is_async:
             result = registration.work(job)
@@ -148,8 +149,8 @@ class Executor:
             return await in_own_context(result)
         return await result if inspect.isawaitable(result) else result
 
-    def _attempt_of(self, stored: StoredJob) -> Attempt:
-        return Attempt(stored.attempt, stored.max_attempts, stored.retry, self._client)
+    def _attempt_of(self, stored: Claimed) -> Attempt:
+        return Attempt(stored.attempt, stored.max_attempts, stored.policy(), self._client)
 
 
 def _is_closing(run: Run) -> bool:
@@ -160,7 +161,7 @@ def _is_closing(run: Run) -> bool:
         return True
 
 
-def _decode(registration: Registration, stored: StoredJob) -> Job[JobArgs]:
+def _decode(registration: Registration, stored: Claimed) -> Job[JobArgs]:
     args = decode_model(registration.args_class, stored.args)
     return stored.to_job(args)
 

@@ -7,11 +7,13 @@ import logging
 import random
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 from typing import Final
 
 import anyio
 
-from workerqueue.database import Connection, Database, StoredJob, keep_trying
+from workerqueue.database import Claimed, Connection, Database, keep_trying
+from workerqueue.engine.marks import Marks
 from workerqueue.engine.slots import Slots
 
 _log = logging.getLogger("workerqueue.engine")
@@ -33,7 +35,7 @@ class Producer:
         pools: Mapping[str, Slots],
         kinds: Sequence[str],
         client: str,
-        give_back: Callable[[StoredJob], None],
+        give_back: Callable[[Claimed], None],
         *,
         poll_interval: float,
         concurrency: int | None,
@@ -50,6 +52,7 @@ class Producer:
         self._stopping = False
         self._stopped = asyncio.Event()
         self._claiming = False
+        self._marks = Marks(poll_interval)
         self._unanswered: list[int] = []
         """The leases of claims whose answer was lost."""
 
@@ -57,8 +60,10 @@ class Producer:
         """Note that a pool may have ready jobs; `None` means any."""
         if pool is None:
             self._may_have_work.update(self._pools)
+            self._marks.clear()
         elif pool in self._pools:
             self._may_have_work.add(pool)
+            self._marks.drop(pool)
         else:
             return
         self._changed.set()
@@ -89,7 +94,7 @@ class Producer:
     async def _claim_while_connected(self) -> None:
         if self._stopping:
             return
-        async with self._database.dedicated() as connection:
+        async with self._database.dedicated(durable=False) as connection:
             self.hint(None)
             await self._release_unanswered(connection)
             while not self._stopping:
@@ -132,10 +137,15 @@ class Producer:
         # A hint that comes while the claim is under way may be about a job the claim no longer saw.
         self._may_have_work.difference_update(wanted)
         self._claiming = True
-        lease = secrets.randbits(63)
+        lease, marks, began = secrets.randbits(63), self._marks.current(), monotonic()
         try:
             claimed = await self._database.jobs.claim_jobs(
-                connection, lease=lease, client=self._client, wanted=wanted, kinds=self._kinds
+                connection,
+                lease=lease,
+                client=self._client,
+                wanted=wanted,
+                kinds=self._kinds,
+                marks=marks,
             )
         except BaseException:
             self._unanswered.append(lease)
@@ -143,12 +153,14 @@ class Producer:
             raise
         finally:
             self._claiming = False
-        by_pool: dict[str, list[StoredJob]] = {name: [] for name in wanted}
+        by_pool: dict[str, list[Claimed]] = {name: [] for name in wanted}
         for job in claimed:
             by_pool[job.pool].append(job)
         for name, jobs in by_pool.items():
             self._pools[name].hand(jobs)
-            if len(jobs) == wanted[name]:
+            is_full = len(jobs) == wanted[name]
+            self._marks.note(name, jobs[-1] if is_full else None, monotonic() - began)
+            if is_full or name in marks:  # behind a mark there may be jobs that came late
                 self._may_have_work.add(name)
 
     async def _rest(self) -> None:
@@ -157,4 +169,4 @@ class Producer:
         with anyio.move_on_after(pause) as waiting:
             await self._changed.wait()
         if waiting.cancelled_caught:
-            self._may_have_work.update(self._pools)
+            self.hint(None)

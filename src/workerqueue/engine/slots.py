@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import Final
 
-from workerqueue.database import StoredJob
+from workerqueue.database import Claimed
 
 AHEAD_SECONDS: Final = 0.1
 """How much work a pool holds beside what runs, by the pace of its last jobs: enough to outlast a claim."""
@@ -32,12 +32,12 @@ class Slots:
     where jobs end without waiting, a single slot works them all, and where they wait, all slots are soon awake.
     """
 
-    def __init__(self, pool: str, max_workers: int, work: Callable[[StoredJob], Awaitable[None]]) -> None:
+    def __init__(self, pool: str, max_workers: int, work: Callable[[Claimed], Awaitable[None]]) -> None:
         self.pool = pool
         self.max_workers = max_workers
         self.busy = 0
         self._work = work
-        self._handed: deque[tuple[float, StoredJob]] = deque()
+        self._handed: deque[tuple[float, Claimed]] = deque()
         self._idle: deque[asyncio.Future[None]] = deque()
         self._waking = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -64,19 +64,19 @@ class Slots:
             return 0
         return max(self.max_workers + self._ahead - self.in_hand, 0)
 
-    def hand(self, jobs: Sequence[StoredJob]) -> None:
+    def hand(self, jobs: Sequence[Claimed]) -> None:
         """Give claimed jobs to the slots, in the order they are to run."""
         now = monotonic()
         self._handed.extend((now, job) for job in jobs)
         self._wake_one()
 
-    def take_back(self) -> list[StoredJob]:
+    def take_back(self) -> list[Claimed]:
         """Take the jobs that were handed over and have not been started."""
         jobs = [job for _, job in self._handed]
         self._handed.clear()
         return jobs
 
-    def take_back_overdue(self) -> list[StoredJob]:
+    def take_back_overdue(self) -> list[Claimed]:
         """Take them back if they have waited for too long: their slots turned out to be slow."""
         if self._handed and monotonic() - self._handed[0][0] > LONGEST_WAIT:
             self._pace = 0.0

@@ -10,7 +10,8 @@
 -- Called by: the completer.
 with outcome as (
     select id, lease, state, delay, counts, output::jsonb,
-           jsonb_build_object('at', statement_timestamp()) || error::jsonb as entry
+           case when error is not null
+                then jsonb_build_object('at', statement_timestamp()) || error::jsonb end as entry
     from unnest(
         $1::bigint[], $2::bigint[], $3::text[], $4::float8[], $5::boolean[], $6::text[], $7::text[]
     ) as outcome (id, lease, state, delay, counts, error, output)
