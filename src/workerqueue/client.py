@@ -32,7 +32,8 @@ from workerqueue.durations import Duration, not_negative, positive
 from workerqueue.engine import Ending, Engine
 from workerqueue.errors import ConfigError, UnknownQueueError, near_matches
 from workerqueue.events import Events
-from workerqueue.job import InsertResult, Job
+from workerqueue.inserter import Inserter
+from workerqueue.job import STATES, InsertResult, Job
 from workerqueue.jobs import Jobs
 from workerqueue.options import NewJob, Payload, Resolver
 from workerqueue.worker import Workers
@@ -114,6 +115,7 @@ class Client:
         self._concurrency = concurrency
         self._resolver = Resolver(self.config, strict=strict)
         self._database = Database(database, schema, name=f"workerqueue {self.id}"[:63])
+        self._inserter = Inserter(self._database, self._insert_timeout)
         self._engine: Engine | None = None
         self._stopping: anyio.Event | None = None
         self.events = Events()
@@ -151,8 +153,8 @@ class Client:
             DatabaseUnavailableError: If the database does not take it within `insert_timeout`.
             SchemaError: If the schema is not migrated.
         """
-        (result,) = await self._insert([self._resolver.resolve(args, opts)])
-        return cast("InsertResult[A]", result)
+        job = self._resolver.resolve(args, opts)
+        return cast("InsertResult[A]", _result(job, await self._inserter.insert(job)))
 
     async def insert_tx(self, tx: Connection, args: A, opts: InsertOpts | None = None) -> InsertResult[A]:
         """Insert one job in the caller's own transaction: it commits with the caller's rows or not at all.
@@ -199,8 +201,8 @@ class Client:
             InsertError: If payload or options are refused.
             DatabaseUnavailableError: If the database does not take it within `insert_timeout`.
         """
-        (result,) = await self._insert([self._resolver.resolve_plain(kind, payload, opts, self.workers.classes)])
-        return result
+        job = self._resolver.resolve_plain(kind, payload, opts, self.workers.classes)
+        return _result(job, await self._inserter.insert(job))
 
     def transaction(self) -> AbstractAsyncContextManager[Connection]:
         """Open a transaction on a connection of the client's pool, to write rows and insert jobs together.
@@ -227,8 +229,11 @@ class Client:
             SchemaError: If the schema is not migrated.
             DatabaseUnavailableError: If the database can't be reached.
         """
+        await self._started(queues)
+
+    async def _started(self, queues: Mapping[str, int | None] | None) -> Engine:
         if self._engine is not None:
-            return
+            return self._engine
         if not self.workers:
             raise ConfigError("this client has no workers to start: pass Client(workers=…), or do not start it")
         self._check_workers()
@@ -247,6 +252,7 @@ class Client:
                 len(pools),
                 extra={"client": self.id, "schema": self._database.schema},
             )
+        return self._engine
 
     async def stop(self, timeout: Duration | None = None) -> None:
         """Stop working: finish what runs, cancel it after `timeout`, release what was cut off; may be repeated.
@@ -300,10 +306,9 @@ class Client:
         limit = None if max_time is None else _setting("max_time", max_time, positive).total_seconds()
         was_open = self._database.is_open
         try:
-            await self.start(queues=queues)
-            assert self._engine is not None  # noqa: S101 - start() made it
-            ending = Ending(self._engine)
-            return await ending.wait(self.stop, drain_horizon=ahead if drain else None, max_time=limit)
+            return await Ending().run(
+                lambda: self._started(queues), self.stop, drain_horizon=ahead if drain else None, max_time=limit
+            )
         finally:
             await (self.stop() if was_open else self.close())
 
@@ -381,13 +386,16 @@ def _result(new: NewJob, inserted: Inserted) -> InsertResult[Payload]:
         args=new.args,
         queue=new.queue,
         pool=new.pool,
-        state=inserted.state,
+        state=STATES[inserted.state],
         priority=new.priority,
         attempt=0,
         max_attempts=new.max_attempts,
         created_at=inserted.created_at,
         scheduled_at=inserted.scheduled_at,
         timeout=new.timeout,
+        # Written out: a default made by a factory takes as long as the rest of the job.
+        attempted_by=[],
+        errors=[],
         tags=list(new.tags),
         metadata=dict(new.metadata),
     )

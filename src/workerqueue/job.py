@@ -37,6 +37,9 @@ class JobState(StrEnum):
         return self in FINAL
 
 
+STATES: Final = {state.value: state for state in JobState}
+"""A state by its stored name; calling `JobState` takes ten times as long."""
+
 FINAL: Final = frozenset({JobState.COMPLETED, JobState.CANCELLED, JobState.DISCARDED})
 LIVE: Final = frozenset(JobState) - FINAL
 

@@ -81,9 +81,9 @@ def run(
             "--horizon": horizon,
             "--log-level": log_level,
         }
-        command = [f"{name}={value}" for name, value in options.items() if value is not None]
-        command += ["--drain"] if drain else []
-        _supervise(Supervisor(command, _environment(database_url), processes, drain=drain, max_time=limit))
+        given = [f"{name}={value}" for name, value in options.items() if value is not None]
+        given += ["--drain"] if drain else []
+        _supervise(Supervisor(given, _environment(database_url), processes, drain=drain, max_time=limit))
         return
     pools = None if queues is None else parse_queues(queues)
     client = Client(

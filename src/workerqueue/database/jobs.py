@@ -28,7 +28,7 @@ class Inserted(NamedTuple):
     """What the database decided about a new job."""
 
     id: int
-    state: JobState
+    state: str
     created_at: datetime
     scheduled_at: datetime
 
@@ -208,10 +208,7 @@ class JobTable:
         sql = statement("insert_jobs", self._schema)
         with in_our_words(self._schema):
             rows = await runner.fetch(sql, *columns, self._channel, timeout=timeout)
-        return [
-            Inserted(cast("int", id_), JobState(str(state)), cast("datetime", made), cast("datetime", due))
-            for id_, state, made, due, _ in rows
-        ]
+        return [Inserted._make(row[:4]) for row in rows]
 
     async def claim_jobs(
         self,

@@ -1,0 +1,99 @@
+"""Writes inserts that arrive together by one statement; each caller waits for its own durable commit.
+
+A commit costs a write to disk, however many rows it holds. So what arrives while one statement is being written is
+the next one: 50 callers insert some twenty times as many jobs as they would one by one, and a lone caller loses
+nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from workerqueue.database import AsyncpgRunner, Database, Inserted, RefusedDataError, Runner
+from workerqueue.options import NewJob
+
+MAX_BATCH: Final = 1_000
+WRITERS: Final = 2
+"""Statements under way at once: one is written to disk while the next one is run."""
+
+
+class Waiting(NamedTuple):
+    """A job to insert, and the caller who waits for it."""
+
+    job: NewJob
+    answer: asyncio.Future[Inserted]
+
+
+class Inserter:
+    """Inserts single jobs of any number of callers.
+
+    Args:
+        database: Where to insert them.
+        timeout: Seconds that a caller waits at most for a connection, and for a statement.
+    """
+
+    def __init__(self, database: Database, timeout: float) -> None:
+        self._database = database
+        self._timeout = timeout
+        self._queue: list[Waiting] = []
+        self._writers: set[asyncio.Task[None]] = set()
+
+    async def insert(self, job: NewJob) -> Inserted:
+        """Insert a job, durably when this returns.
+
+        A caller that is cancelled meanwhile may or may not have inserted it.
+
+        Raises:
+            DatabaseError: If the database did not take it.
+        """
+        answer: asyncio.Future[Inserted] = asyncio.get_running_loop().create_future()
+        self._queue.append(Waiting(job, answer))
+        # A second writer only for what a first one leaves waiting: two would only halve the batches.
+        if not self._writers or (len(self._queue) >= MAX_BATCH and len(self._writers) < WRITERS):
+            writer = asyncio.create_task(self._write(), name="workerqueue insert")
+            self._writers.add(writer)
+            writer.add_done_callback(self._writers.discard)
+        return await answer
+
+    async def _write(self) -> None:
+        """Write until nobody waits any more; a failure is told to those whose jobs were under way."""
+        while self._queue:
+            batch = self._take()
+            try:
+                async with self._database.acquire(self._timeout) as connection:
+                    runner = AsyncpgRunner(connection)
+                    while batch:
+                        await self._write_batch(runner, batch)
+                        batch = self._take()
+            except BaseException as error:
+                _fail(batch, error)
+                if not isinstance(error, Exception):
+                    raise
+
+    def _take(self) -> list[Waiting]:
+        batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
+        return [each for each in batch if not each.answer.done()]  # not for callers who have gone
+
+    async def _write_batch(self, runner: Runner, batch: Sequence[Waiting]) -> None:
+        """Write a batch; one that is refused for its data is halved until the culprit is alone."""
+        try:
+            results = await self._database.jobs.insert_jobs(runner, [each.job for each in batch], self._timeout)
+        except RefusedDataError as error:
+            if len(batch) == 1:
+                _fail(batch, error)
+                return
+            middle = len(batch) // 2
+            await self._write_batch(runner, batch[:middle])
+            await self._write_batch(runner, batch[middle:])
+            return
+        for each, result in zip(batch, results, strict=True):
+            if not each.answer.done():
+                each.answer.set_result(result)
+
+
+def _fail(batch: Sequence[Waiting], error: BaseException) -> None:
+    for each in batch:
+        if not each.answer.done():
+            each.answer.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
