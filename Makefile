@@ -32,10 +32,21 @@ format: .venv/ready
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Every benchmark in its short form, into benchmarks/RESULTS.md and docs/benchmarks/.
+.PHONY: bench
+bench: .venv/bench
+	$(BIN)/python -m benchmarks all --short $(ARGS)
+
+.venv/bench: .venv/ready requirements/bench.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/bench.txt
+	@touch $@
+
 # Pins every package with its hashes, for all platforms; index addresses are left out on purpose.
 lock:
 	uv pip compile --universal --generate-hashes --no-header --python-version 3.11 \
 		pyproject.toml --group dev -o requirements/dev.txt
+	uv pip compile --universal --generate-hashes --no-header --python-version 3.11 \
+		-c requirements/dev.txt pyproject.toml --group bench -o requirements/bench.txt
 
 clean:
 	rm -rf .venv .workerqueue

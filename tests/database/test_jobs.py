@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncGenerator, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import NamedTuple
 
 import asyncpg
@@ -308,11 +308,11 @@ async def test_only_due_jobs_are_promoted(client: Client, door: Database, sql: C
     assert len(due) == 4
     due_times = {row["id"]: row["scheduled_at"] for row in await sql.fetch("select id, scheduled_at from job")}
 
-    assert await door.jobs.promote_due_jobs(sql, 3) == 3
+    assert (await door.jobs.promote_due_jobs(sql, 3))[0] == 3
     available = await sql.fetch("select id from job where state = 'available' order by id")
     assert [row["id"] for row in available] == sorted([*due[:3], ids[7]])
-    assert await door.jobs.promote_due_jobs(sql, 3) == 1
-    assert await door.jobs.promote_due_jobs(sql, 3) == 0
+    assert (await door.jobs.promote_due_jobs(sql, 3))[0] == 1
+    assert (await door.jobs.promote_due_jobs(sql, 3))[0] == 0
     assert {row["id"]: row["scheduled_at"] for row in await sql.fetch("select id, scheduled_at from job")} == due_times
     states = {row["id"]: row["state"] for row in await sql.fetch("select id, state from job")}
     assert [states[each] for each in ids[4:7]] == ["retryable", "scheduled", "pending"]
@@ -326,28 +326,72 @@ async def test_promoting_passes_over_rows_that_another_holds(
     await sql.execute("update job set scheduled_at = now()")
     other = await asyncpg.connect(database_url)
     async with sql.transaction():
-        assert await door.jobs.promote_due_jobs(sql, 2) == 2
+        assert (await door.jobs.promote_due_jobs(sql, 2))[0] == 2
         async with asyncio.timeout(5):
-            assert await door.jobs.promote_due_jobs(other, 100) == 3
+            assert (await door.jobs.promote_due_jobs(other, 100))[0] == 3
     await other.close()
     assert await sql.fetchval("select count(*) from job where state = 'available'") == 5
 
 
 async def test_the_next_due_job_is_told_in_seconds(client: Client, door: Database, sql: Connection) -> None:
-    """`None` with nothing to wait for, negative for what is late."""
-    assert await door.jobs.next_due_job(sql) is None
+    """`None` with nothing to wait for; else the seconds until the nearest of what is still to come."""
     await client.insert(Note())
     await client.insert(Note(), InsertOpts(pending=True))
-    assert await door.jobs.next_due_job(sql) is None
+    assert await door.jobs.promote_due_jobs(sql, 9) == (0, None)
     await client.insert(Note(), InsertOpts(scheduled_at=1000))
     await client.insert(Note(), InsertOpts(scheduled_at=100))
-    seconds = await door.jobs.next_due_job(sql)
-    assert seconds is not None
-    assert 90 < seconds <= 100
-    await sql.execute("update job set scheduled_at = now() - interval '5 s' where state = 'scheduled'")
-    late = await door.jobs.next_due_job(sql)
-    assert late is not None
-    assert late <= -5
+    late = await client.insert(Note(), InsertOpts(scheduled_at=50))
+    await sql.execute("update job set scheduled_at = now() - interval '5 s' where id = $1", late.job.id)
+    promoted, seconds = await door.jobs.promote_due_jobs(sql, 9)
+    assert (promoted, seconds is not None and 90 < seconds <= 100) == (1, True)
+
+
+async def test_a_days_table_takes_the_jobs_that_are_finalized_on_it(
+    client: Client, door: Database, sql: Connection
+) -> None:
+    """It is made once, and what ends today lands there and is read as before."""
+    today: date = await sql.fetchval("select (now() at time zone 'UTC')::date")
+    name = f"job_finalized_{today:%Y%m%d}"
+    assert await door.jobs.find_partition(sql, today) is False
+    for _ in range(2):
+        await door.jobs.make_partition(sql, today)
+    assert await door.jobs.find_partition(sql, today) is True
+
+    inserted = await client.insert(Note())
+    (job,) = await claim(door, sql)
+    await door.jobs.record_outcomes(sql, [Finished(job, COMPLETED)])
+
+    assert await sql.fetchval("select tableoid::regclass::text from job_finalized") == name
+    found = await client.jobs.get(inserted.job.id)
+    assert found is not None
+    assert found.state is JobState.COMPLETED
+
+
+async def test_an_insert_notifies_only_while_a_client_of_its_pool_is_idle(
+    client: Client, door: Database, sql: Connection
+) -> None:
+    """Nobody marked, another pool marked, or a mark that has run out: silence; a mark that holds: one notification."""
+    heard: list[str] = []
+
+    def hear(*notification: object) -> None:
+        heard.append(str(notification[-1]))
+
+    await sql.add_listener(door.channel, hear)
+    await client.insert(Note())
+    await door.jobs.mark_idle(sql, client="c1", pools=["other"], seconds=60)
+    await client.insert(Note())
+    await door.jobs.mark_idle(sql, client="c1", pools=["default"], seconds=-1)
+    await client.insert(Note())
+    await door.jobs.mark_idle(sql, client="c1", pools=["default"], seconds=60)
+    await client.insert_many([Note()] * 3)
+    await sql.execute("select 1")  # what was sent before has arrived by now
+    assert heard == ["default"]
+
+    await door.jobs.unmark_idle(sql, client="c1")
+    await client.insert(Note())
+    await sql.execute("select 1")
+    assert heard == ["default"]
+    await sql.remove_listener(door.channel, hear)
 
 
 async def test_work_is_left_while_any_job_is_ready_running_parked_or_due_soon(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple, TypeVar, cast
 
 from pydantic import BaseModel, JsonValue
@@ -244,6 +244,18 @@ class JobTable:
         claimed.sort(key=lambda job: (job.priority, job.scheduled_at, job.id))
         return claimed
 
+    async def mark_idle(self, connection: Connection, *, client: str, pools: Collection[str], seconds: float) -> None:
+        """Say that a client waits to be told of new jobs, for so many seconds."""
+        with in_our_words(self._schema):
+            await connection.execute(
+                statement("mark_idle", self._schema), client, list(pools), seconds, timeout=CALL_TIMEOUT
+            )
+
+    async def unmark_idle(self, connection: Connection, *, client: str) -> None:
+        """Say that a client need not be told of new jobs."""
+        with in_our_words(self._schema):
+            await connection.execute(statement("unmark_idle", self._schema), client, timeout=CALL_TIMEOUT)
+
     async def release_claim(self, connection: Connection, lease: int) -> int:
         """Put back the jobs of a claim whose answer was lost, and say how many there were."""
         sql = statement("release_claim", self._schema)
@@ -275,19 +287,32 @@ class JobTable:
             )
         return {row["id"] for row in rows}
 
-    async def promote_due_jobs(self, connection: Connection, limit: int) -> int:
-        """Make at most `limit` jobs available whose time has come, and say how many there were."""
+    async def promote_due_jobs(self, connection: Connection, limit: int) -> tuple[int, float | None]:
+        """Make at most `limit` jobs available whose time has come.
+
+        Returns:
+            How many there were, and in how many seconds the next one falls due, if any waits.
+        """
         sql = statement("promote_due_jobs", self._schema)
         with in_our_words(self._schema):
-            promoted: int = (await connection.fetch(sql, limit, self._channel, timeout=CALL_TIMEOUT))[0]["promoted"]
-        return promoted
+            row = (await connection.fetch(sql, limit, self._channel, timeout=CALL_TIMEOUT))[0]
+        return row["promoted"], row["next_due"]
 
-    async def next_due_job(self, connection: Connection) -> float | None:
-        """Tell in how many seconds the next waiting job falls due, if any waits."""
+    async def find_partition(self, connection: Connection, day: date) -> bool:
+        """Tell whether the table for the jobs that are finalized on a day (UTC) is there."""
+        sql = statement("find_partition", self._schema)
         with in_our_words(self._schema):
-            rows = await connection.fetch(statement("next_due_job", self._schema), timeout=CALL_TIMEOUT)
-        seconds: float | None = rows[0]["seconds"] if rows else None
-        return seconds
+            found: bool = await connection.fetchval(sql, _partition(day), timeout=CALL_TIMEOUT)
+        return found
+
+    async def make_partition(self, connection: Connection, day: date) -> None:
+        """Make it."""
+        sql = statement("make_partition", self._schema)
+        # DDL takes no parameters; what stands here is a date of ours.
+        for place, value in {"name": _partition(day), "from": f"{day}", "to": f"{day + timedelta(days=1)}"}.items():
+            sql = sql.replace(f"{{{place}}}", value)
+        with in_our_words(self._schema):
+            await connection.execute(sql, timeout=CALL_TIMEOUT)
 
     async def has_work(
         self, connection: Connection, *, pools: Collection[str], kinds: Collection[str], horizon: timedelta
@@ -311,6 +336,10 @@ class JobTable:
         with in_our_words(self._schema):
             rows = await connection.fetch(statement("get_job", self._schema), job_id, timeout=CALL_TIMEOUT)
         return StoredJob._make(rows[0]) if rows else None
+
+
+def _partition(day: date) -> str:
+    return f"job_finalized_{day:%Y%m%d}"
 
 
 def _array_literal(texts: Sequence[str]) -> str:

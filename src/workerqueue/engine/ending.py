@@ -49,18 +49,23 @@ class Ending:
         Returns:
             Whether the jobs under way could end; not so after a second signal.
         """
-        async with anyio.create_task_group() as watchers:
-            await watchers.start(self._watch_signals)
-            try:
-                self._engine = await start()
-                watchers.start_soon(self._watch_engine, self._engine)
-                if drain_horizon is not None:
-                    watchers.start_soon(self._watch_work, self._engine, drain_horizon)
-                with anyio.move_on_after(max_time):
-                    await self._begun.wait()
-                await stop()
-            finally:
-                watchers.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as watchers:
+                await watchers.start(self._watch_signals)
+                try:
+                    self._engine = await start()
+                    watchers.start_soon(self._watch_engine, self._engine)
+                    if drain_horizon is not None:
+                        watchers.start_soon(self._watch_work, self._engine, drain_horizon)
+                    with anyio.move_on_after(max_time):
+                        await self._begun.wait()
+                    await stop()
+                finally:
+                    watchers.cancel_scope.cancel()
+        except ExceptionGroup as group:
+            if len(group.exceptions) > 1:
+                raise
+            raise group.exceptions[0] from None  # what went wrong, rather than where it was waited for
         return self._softly
 
     async def _watch_signals(self, *, task_status: TaskStatus[None]) -> None:

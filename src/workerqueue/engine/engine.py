@@ -20,6 +20,7 @@ from workerqueue.engine.producer import Producer
 from workerqueue.engine.slots import Slots
 from workerqueue.errors import DatabaseError
 from workerqueue.events import Events, RunEvent
+from workerqueue.maintenance.partitioner import make_partitions
 from workerqueue.maintenance.scheduler import promote_due_jobs
 from workerqueue.outcome import INTERRUPTED
 from workerqueue.worker import Workers
@@ -183,6 +184,7 @@ class Engine:
             parts.start_soon(self._producer.run)
             parts.start_soon(pass_on_hints, self._database, self._producer.hint)
             parts.start_soon(promote_due_jobs, self._database, self._poll_interval)
+            parts.start_soon(make_partitions, self._database)
 
     async def _end(self) -> None:
         for slots in self._pools.values():

@@ -13,6 +13,7 @@ from typing import Final
 import anyio
 
 from workerqueue.database import Claimed, Connection, Database, keep_trying
+from workerqueue.engine.idleness import Idleness
 from workerqueue.engine.marks import Marks
 from workerqueue.engine.slots import Slots
 
@@ -20,6 +21,8 @@ _log = logging.getLogger("workerqueue.engine")
 
 JITTER: Final = 0.1
 MAX_CLAIM: Final = 1_000
+BUSY_PAUSE: Final = 0.002
+"""Seconds between two looks while many jobs come and nobody is told of them."""
 
 
 class Producer:
@@ -53,6 +56,7 @@ class Producer:
         self._stopped = asyncio.Event()
         self._claiming = False
         self._marks = Marks(poll_interval)
+        self._idle = Idleness(database, client, list(pools))
         self._unanswered: list[int] = []
         """The leases of claims whose answer was lost."""
 
@@ -97,13 +101,15 @@ class Producer:
         async with self._database.dedicated(durable=False) as connection:
             self.hint(None)
             await self._release_unanswered(connection)
+            self._idle.forget()
             while not self._stopping:
                 self._changed.clear()
                 self._give_back_overdue()
                 if wanted := self._wanted():
                     await self._claim(connection, wanted)
                 else:
-                    await self._rest()
+                    await self._rest(connection)
+            await self._idle.end(connection)
 
     def _give_back_overdue(self) -> None:
         for slots in self._pools.values():
@@ -153,6 +159,7 @@ class Producer:
             raise
         finally:
             self._claiming = False
+        await self._idle.claimed(connection, len(claimed))
         by_pool: dict[str, list[Claimed]] = {name: [] for name in wanted}
         for job in claimed:
             by_pool[job.pool].append(job)
@@ -163,9 +170,17 @@ class Producer:
             if is_full or name in marks:  # behind a mark there may be jobs that came late
                 self._may_have_work.add(name)
 
-    async def _rest(self) -> None:
-        """Wait for a hint, a free slot or the poll interval."""
-        pause = self._poll_interval * (1 + random.uniform(0, JITTER))  # noqa: S311 - jitter, not a secret
+    async def _rest(self, connection: Connection) -> None:
+        """Wait for a hint, a free slot or the poll interval; be told of new jobs only while there are few."""
+        if not self._may_have_work and await self._idle.settle(connection):
+            self.hint(None)  # what was inserted before the mark was seen notified nobody
+            return
+        if self._idle.is_busy and not self._may_have_work:
+            with anyio.move_on_after(BUSY_PAUSE):
+                await self._changed.wait()
+            self._may_have_work.update(self._pools)
+            return
+        pause = self._poll_interval * (1 - random.uniform(0, JITTER))  # noqa: S311 - jitter, not a secret
         with anyio.move_on_after(pause) as waiting:
             await self._changed.wait()
         if waiting.cancelled_caught:

@@ -22,9 +22,9 @@ async def promote_due_jobs(database: Database, poll_interval: float) -> None:
     async def while_connected() -> None:
         async with database.dedicated() as connection:
             while True:
-                if await database.jobs.promote_due_jobs(connection, BATCH) == BATCH:
+                promoted, due = await database.jobs.promote_due_jobs(connection, BATCH)
+                if promoted == BATCH:
                     continue
-                due = await database.jobs.next_due_job(connection)
                 pause = poll_interval if due is None else min(due, poll_interval)
                 await anyio.sleep(max(pause, SHORTEST_PAUSE))
 

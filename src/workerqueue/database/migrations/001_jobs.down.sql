@@ -1,4 +1,5 @@
 -- Takes every job with it, the history too.
 drop view {schema}.job_all;
+drop table {schema}.idle;
 drop table {schema}.job_finalized;
 drop table {schema}.job;

@@ -34,8 +34,10 @@ create index job_ready on {schema}.job (pool, priority, scheduled_at, id) where 
 -- What the scheduler walks: the jobs that wait for their time.
 create index job_due on {schema}.job (scheduled_at, id) where state in ('scheduled', 'retryable');
 
+-- By day, so that retention drops a day's table instead of deleting its rows. Clients make the coming days' tables
+-- ahead of time; what finds none lands in the default one.
 create table {schema}.job_finalized (
-    id           bigint primary key,
+    id           bigint not null,
     kind         text not null,
     queue        text not null,
     pool         text not null,
@@ -55,8 +57,20 @@ create table {schema}.job_finalized (
     metadata     jsonb,
     retry        jsonb,
     on_discard   jsonb,
-    output       jsonb
+    output       jsonb,
+    primary key (id, finalized_at)
+) partition by range (finalized_at);
+create table {schema}.job_finalized_default partition of {schema}.job_finalized default;
+
+-- Which clients wait to be told of new jobs, by pool: only then does an insert notify, since NOTIFY takes a lock
+-- that all commits with one share. Unlogged: after a crash nobody waits.
+create unlogged table {schema}.idle (
+    pool   text not null,
+    client text not null,
+    until  timestamptz not null,
+    primary key (pool, client)
 );
+
 
 -- Every job, for reading.
 create view {schema}.job_all as

@@ -1,4 +1,4 @@
--- Insert jobs in the order given, and wake the clients of their pools when the transaction commits.
+-- Insert jobs in the order given, and wake the idle clients of their pools when the transaction commits.
 --
 -- One array a column, an element a job. Types go in as text and are cast here, so that a caller's own codecs on
 -- the connection change nothing and every driver can send them.
@@ -34,7 +34,10 @@ inserted as (
 ),
 woken as (
     select pg_notify($15, pool)
-    from (select distinct pool from inserted where state = 'available') as waiting
+    from (select distinct pool from inserted where state = 'available') as ready
+    where exists (
+        select from {schema}.idle where idle.pool = ready.pool and idle.until > statement_timestamp()
+    )
 )
 -- A statement in WITH that only reads runs only if it is read: hence the count.
 select id, state, created_at, scheduled_at, (select count(*) from woken) as woken

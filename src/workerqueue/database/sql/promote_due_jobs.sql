@@ -1,4 +1,4 @@
--- Make jobs available whose time has come, and wake the clients of their pools.
+-- Make jobs available whose time has come, and wake the idle clients of their pools; tell when the next falls due.
 --
 --   $1 at most how many  $2 the channel to notify
 -- Stands on: job_due. Any number of clients may run it at once: each takes rows that no other holds.
@@ -20,6 +20,17 @@ promoted as (
 woken as (
     select pg_notify($2, pool)
     from (select distinct pool from promoted) as ready
+    where exists (
+        select from {schema}.idle where idle.pool = ready.pool and idle.until > statement_timestamp()
+    )
 )
-select count(*) as promoted, (select count(*) from woken) as woken
+select count(*) as promoted,
+       (
+           select extract(epoch from scheduled_at - statement_timestamp())::float8
+           from {schema}.job
+           where state in ('scheduled', 'retryable') and scheduled_at > statement_timestamp()
+           order by scheduled_at, id
+           limit 1
+       ) as next_due,
+       (select count(*) from woken) as woken
 from promoted

@@ -1,0 +1,1 @@
+"""Benchmarks: one file per question asked of the program; `python -m benchmarks NAME`."""
