@@ -52,17 +52,27 @@ class Inserter:
         self._queue.append(Waiting(job, answer))
         # A second writer only for what a first one leaves waiting: two would only halve the batches.
         if not self._writers or (len(self._queue) >= MAX_BATCH and len(self._writers) < WRITERS):
-            writer = asyncio.create_task(self._write(), name="workerqueue insert")
-            self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
+            self._writers.add(asyncio.create_task(self._write(), name="workerqueue insert"))
         return await answer
 
     async def _write(self) -> None:
-        """Write until nobody waits any more; a failure is told to those whose jobs were under way."""
+        """Write until nobody waits any more, then leave.
+
+        A writer leaves in the very step in which it sees that nobody waits: a callback would come later, and who
+        arrived in between would rely on a writer that has gone.
+        """
+        try:
+            await self._write_all()
+        finally:
+            if (writer := asyncio.current_task()) is not None:
+                self._writers.discard(writer)
+
+    async def _write_all(self) -> None:
+        """Write batches; a failure is told to those whose jobs were under way."""
         while self._queue:
             batch = self._take()
             try:
-                async with self._database.acquire(self._timeout) as connection:
+                async with self._database.inserting(self._timeout) as connection:
                     runner = AsyncpgRunner(connection)
                     while batch:
                         await self._write_batch(runner, batch)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import anyio
 import asyncpg
 import pytest
 from asyncpg.pool import PoolConnectionProxy
@@ -332,3 +334,18 @@ async def test_everything_raised_is_of_one_tree(make_client: MakeClient) -> None
         await client.insert(Note(), InsertOpts(queue="nowhere"))
     with pytest.raises(WorkerQueueError):
         await client.insert_tx(None, Note())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def test_no_insert_waits_for_a_writer_that_has_left(make_client: MakeClient) -> None:
+    """Callers that come and go in every rhythm are all answered, thousands of times."""
+    client = make_client()
+
+    async def caller(number: int) -> int:
+        for _ in range(40):
+            await client.insert(Note())
+            for _ in range(number % 7):
+                await asyncio.sleep(0)
+        return 40
+
+    with anyio.fail_after(40):
+        assert sum(await asyncio.gather(*(caller(number) for number in range(60)))) == 2400

@@ -31,6 +31,9 @@ TRANSACTION_TIMEOUT: Final = 30.0
 DEDICATED: Final = 4
 """Connections a working client holds for itself: to listen, to claim, to complete, to schedule."""
 
+PLANNED_ONCE: Final = {"plan_cache_mode": "force_generic_plan"}
+"""For connections that run only our statements: they are written so that one plan is right for all values."""
+
 _URL_VARIABLES: Final = ("WORKERQUEUE_DATABASE_URL", "DATABASE_URL")
 _PG_VARIABLES: Final = ("PGHOST", "PGSERVICE", "PGDATABASE")
 
@@ -77,6 +80,7 @@ class Database:
         self._owns_pool = not isinstance(source, asyncpg.Pool)
         self._url = None if isinstance(source, asyncpg.Pool) else source or find_database_url()
         self._pool: Pool | None = source if isinstance(source, asyncpg.Pool) else None
+        self._inserting: Pool | None = None
 
     @property
     def is_open(self) -> bool:
@@ -105,12 +109,12 @@ class Database:
 
     async def close(self) -> None:
         """Close the pool if it is ours."""
+        if self._inserting is not None:
+            inserting, self._inserting = self._inserting, None
+            await _close_pool(inserting)
         if self._owns_pool and self._pool is not None:
             pool, self._pool = self._pool, None
-            with anyio.move_on_after(CONNECT_TIMEOUT):
-                await pool.close()
-                return
-            pool.terminate()
+            await _close_pool(pool)
 
     @asynccontextmanager
     async def acquire(self, timeout: float = CONNECT_TIMEOUT) -> AsyncGenerator[Connection]:
@@ -119,14 +123,46 @@ class Database:
         Raises:
             DatabaseUnavailableError: If none could be had in that time.
         """
-        connection = await self._first_connection(timeout)
+        if self._pool is None:
+            await self.open()
+        assert self._pool is not None  # noqa: S101 - open() sets it
+        async with self._of(self._pool, timeout) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _of(self, pool: Pool, timeout: float) -> AsyncGenerator[Connection]:
+        connection = await self._first_connection(pool, timeout)
         try:
             yield connection
         except DatabaseUnavailableError:
             _terminate(connection)  # giving back a connection that does not answer would take as long again
             raise
         finally:
-            await self._release(connection)
+            await _release(pool, connection)
+
+    @asynccontextmanager
+    async def inserting(self, timeout: float) -> AsyncGenerator[Connection]:
+        """Take a connection for single inserts.
+
+        With a pool of our own it is one of two that nothing else uses and that need no reset in between: a lone
+        caller's insert is then one round trip instead of two. Of a caller's pool it is one like any other.
+        """
+        if not self._owns_pool:
+            async with self.acquire(timeout) as connection:
+                yield connection
+            return
+        if self._inserting is None:
+            with _url_can_be_read():
+                self._inserting = await asyncpg.create_pool(
+                    self._url,
+                    min_size=0,
+                    max_size=2,
+                    timeout=CONNECT_TIMEOUT,
+                    reset=_keep_as_it_is,
+                    server_settings={**self._settings(), **PLANNED_ONCE},
+                )
+        async with self._of(self._inserting, timeout) as connection:
+            yield connection
 
     @asynccontextmanager
     async def begin(self, connection: Connection, timeout: float) -> AsyncGenerator[None]:
@@ -153,11 +189,11 @@ class Database:
     async def dedicated(self, *, durable: bool = True) -> AsyncGenerator[Connection]:
         """Hold a connection that nobody else uses, outside the pool where the pool is ours.
 
-        Statements are planned once for all values: they are written so that one plan is right, and planning one
-        of them for a batch of ids takes as long as running it. Without `durable`, what it commits may be lost in a
-        crash of the server: right for claims, whose loss only runs a job again.
+        Its statements are planned once: planning one for a batch of ids takes as long as running it. Without
+        `durable`, what it commits may be lost in a crash of the server: right for claims, whose loss only runs
+        a job again.
         """
-        settings = {"plan_cache_mode": "force_generic_plan"}
+        settings = dict(PLANNED_ONCE)
         if not durable:
             settings["synchronous_commit"] = "off"
         if not self._owns_pool:
@@ -204,29 +240,20 @@ class Database:
                 await _stop_listening(connection, self.channel, pass_on, end)
         raise DatabaseUnavailableError("the listening connection was lost")
 
-    async def _first_connection(self, timeout: float) -> PooledConnection:
-        if self._pool is None:
-            await self.open()
-        assert self._pool is not None  # noqa: S101 - open() sets it
+    async def _first_connection(self, pool: Pool, timeout: float) -> PooledConnection:
         deadline = anyio.current_time() + timeout
         pause = 0.05
         while True:
             left = deadline - anyio.current_time()
             try:
                 with in_our_words(self.schema), _url_can_be_read() if self._owns_pool else nullcontext():
-                    return await self._pool.acquire(timeout=max(left, 0.001))
+                    return await pool.acquire(timeout=max(left, 0.001))
             except DatabaseUnavailableError:
                 # A restart takes a moment; nothing has been sent yet, so trying again repeats nothing.
                 if left <= 0:
                     raise
             await anyio.sleep(min(pause, max(left, 0)))
             pause = min(pause * 2, 1.0)
-
-    async def _release(self, connection: PooledConnection) -> None:
-        if self._pool is not None:
-            # Giving back a broken connection fails; the pool has dropped it by then.
-            with anyio.CancelScope(shield=True), suppress(*UNAVAILABLE, asyncpg.PostgresError):
-                await self._pool.release(connection, timeout=CONNECT_TIMEOUT)
 
     def _settings(self) -> dict[str, str]:
         return {"application_name": self._name}
@@ -241,6 +268,24 @@ def _url_can_be_read() -> Generator[None]:
         raise ConfigError(
             "the database's URL can't be read; expected postgresql://user:password@host:port/database"
         ) from None
+
+
+async def _release(pool: Pool, connection: PooledConnection) -> None:
+    # Giving back a broken connection fails; the pool has dropped it by then.
+    with anyio.CancelScope(shield=True), suppress(*UNAVAILABLE, asyncpg.PostgresError):
+        await pool.release(connection, timeout=CONNECT_TIMEOUT)
+
+
+async def _close_pool(pool: Pool) -> None:
+    with anyio.move_on_after(CONNECT_TIMEOUT):
+        await pool.close()
+        return
+    pool.terminate()
+
+
+async def _keep_as_it_is(connection: object) -> None:
+    """Stand for the reset of a connection on which nothing is ever set."""
+    del connection
 
 
 async def _stop_listening(

@@ -63,9 +63,10 @@ class Ending:
                 finally:
                     watchers.cancel_scope.cancel()
         except ExceptionGroup as group:
-            if len(group.exceptions) > 1:
+            first, *others = group.exceptions
+            if others:
                 raise
-            raise group.exceptions[0] from None  # what went wrong, rather than where it was waited for
+            raise first from None  # what went wrong, rather than where it was waited for
         return self._softly
 
     async def _watch_signals(self, *, task_status: TaskStatus[None]) -> None:

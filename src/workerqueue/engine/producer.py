@@ -67,7 +67,6 @@ class Producer:
             self._marks.clear()
         elif pool in self._pools:
             self._may_have_work.add(pool)
-            self._marks.drop(pool)
         else:
             return
         self._changed.set()
@@ -165,9 +164,8 @@ class Producer:
             by_pool[job.pool].append(job)
         for name, jobs in by_pool.items():
             self._pools[name].hand(jobs)
-            is_full = len(jobs) == wanted[name]
-            self._marks.note(name, jobs[-1] if is_full else None, monotonic() - began)
-            if is_full or name in marks:  # behind a mark there may be jobs that came late
+            self._marks.note(name, jobs[-1] if jobs else None, began)
+            if len(jobs) == wanted[name]:
                 self._may_have_work.add(name)
 
     async def _rest(self, connection: Connection) -> None:
