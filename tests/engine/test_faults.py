@@ -175,4 +175,5 @@ async def test_a_client_stops_in_time_while_its_connections_are_refused(
             await client.close()
         assert inserted.job.id
     finally:
+        await sql.execute(f"reassign owned by {role} to current_user")  # the day's tables that it made
         await sql.execute(f"drop role {role}")
