@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar, cast
@@ -380,7 +381,11 @@ def _setting(name: str, value: Duration, check: Callable[[object], timedelta]) -
 
 
 def _result(new: NewJob, inserted: Inserted) -> InsertResult[Payload]:
-    job = Job(
+    return InsertResult(partial(_job, new, inserted))
+
+
+def _job(new: NewJob, inserted: Inserted) -> Job[Payload]:
+    return Job(
         id=inserted.id,
         kind=new.kind,
         args=new.args,
@@ -399,4 +404,3 @@ def _result(new: NewJob, inserted: Inserted) -> InsertResult[Payload]:
         tags=list(new.tags),
         metadata=dict(new.metadata),
     )
-    return InsertResult(job)

@@ -8,6 +8,7 @@ generated from this table. The states are River's eight.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -122,13 +123,30 @@ class Job(Generic[A]):
         return model.model_validate(self.output)
 
 
-@dataclass(frozen=True, slots=True)
 class InsertResult(Generic[A]):
     """What an insert made."""
 
-    job: Job[A]
-    duplicate: bool = False
-    """Whether the job was there already."""
+    __slots__ = ("_duplicate", "_job", "_make")
+
+    def __init__(self, make: Callable[[], Job[A]], *, duplicate: bool = False) -> None:
+        self._make = make
+        self._job: Job[A] | None = None
+        self._duplicate = duplicate
+
+    @property
+    def duplicate(self) -> bool:
+        """Whether the job was there already."""
+        return self._duplicate
+
+    @property
+    def job(self) -> Job[A]:
+        """The job as it was inserted; made when it is first asked for, since most callers never do."""
+        if self._job is None:
+            self._job = self._make()
+        return self._job
+
+    def __repr__(self) -> str:
+        return f"InsertResult(job={self.job!r}, duplicate={self.duplicate})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,11 +111,12 @@ def test_two_jobs_share_no_lists() -> None:
 
 
 def test_an_insert_result_is_frozen_and_new_by_default() -> None:
-    """A result says whether the job was there already."""
-    result: Any = InsertResult(job_with(None))
-    assert result.duplicate is False
-    with pytest.raises(AttributeError):
-        result.duplicate = True
+    """A result says whether the job was there already; it makes its job once, and nothing of it can be set."""
+    result: Any = InsertResult(lambda: job_with(None))
+    assert (result.duplicate, result.job is result.job) == (False, True)
+    for name in ("duplicate", "job"):
+        with pytest.raises(AttributeError):
+            setattr(result, name, None)
 
 
 def test_the_stored_history_is_read_as_attempt_errors() -> None:
