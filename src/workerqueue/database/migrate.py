@@ -158,15 +158,19 @@ def migrations_script(schema: str) -> str:
     parts = [
         f"-- workerqueue: every migration of schema {quoted_schema(schema)}, in one transaction.",
         "begin;",
-        f"{statement('create_schema', schema).rstrip()};",
-        f"{statement('create_migration_table', schema).rstrip()};",
+        f"{_code('create_schema', schema)};",
+        f"{_code('create_migration_table', schema)};",
     ]
     for step in all_migrations():
-        recorded = (
-            statement("record_migration", schema).replace("$1", str(step.version)).replace("$2", f"'{step.name}'")
-        )
-        parts += [step.sql("up", schema).rstrip(), f"{recorded.rstrip()};"]
+        recorded = _code("record_migration", schema).replace("$1", str(step.version)).replace("$2", f"'{step.name}'")
+        parts += [step.sql("up", schema).rstrip(), f"{recorded};"]
     return "\n\n".join([*parts, "commit;"]) + "\n"
+
+
+def _code(name: str, schema: str) -> str:
+    """Give a statement without its head comment, which speaks of parameters."""
+    lines = statement(name, schema).splitlines()
+    return "\n".join(line for line in lines if not line.startswith("--"))
 
 
 async def migrate(database: str | Pool, schema: str = "workerqueue") -> list[Migration]:
