@@ -33,19 +33,20 @@ def is_running(pid: int) -> bool:
 
 
 def children() -> set[int]:
-    """The processes this one started that still run."""
+    """The processes this one started itself that still run.
+
+    Not what those started in turn: the server of the whole test run starts and ends autovacuum workers as it likes.
+    """
     if not Path("/proc/self").exists():
         pytest.skip("listing processes needs /proc")
-    parents: dict[int, int] = {}
+    found: set[int] = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                found.add(int(stat.parent.name))
         except (FileNotFoundError, ProcessLookupError):  # ended while we looked
             continue
-    found = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {os.getpid()}
+    return found
 
 
 def command_line(pid: int) -> str:
