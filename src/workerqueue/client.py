@@ -6,27 +6,24 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar, cast
+from typing import Self, TypeVar, cast
 
 import anyio
 
 from workerqueue.args import InsertOpts, JobArgs
+from workerqueue.bulk import insert_many, insert_with
 from workerqueue.config import Config, QueueConfig
 from workerqueue.database import (
-    AsyncpgRunner,
     Connection,
     Database,
-    Inserted,
     Migrations,
     Pool,
-    Runner,
     in_callers_transaction,
 )
 from workerqueue.durations import Duration, not_negative, positive
@@ -34,7 +31,7 @@ from workerqueue.engine import Ending, Engine
 from workerqueue.errors import ConfigError, UnknownQueueError, near_matches
 from workerqueue.events import Events
 from workerqueue.inserter import Inserter
-from workerqueue.job import STATES, InsertResult, Job
+from workerqueue.job import InsertResult
 from workerqueue.jobs import Jobs
 from workerqueue.options import NewJob, Payload, Resolver
 from workerqueue.worker import Workers
@@ -43,12 +40,6 @@ A = TypeVar("A", bound=JobArgs)
 
 Insertable = JobArgs | tuple[JobArgs, InsertOpts]
 """What `insert_many` takes: args, alone or with their options."""
-
-CHUNK: Final = 5_000
-"""Jobs that one statement inserts."""
-
-SHORTEST_CALL: Final = 0.05
-"""Seconds that a statement has at least, however long its connection took."""
 
 _log = logging.getLogger("workerqueue.client")
 
@@ -154,8 +145,7 @@ class Client:
             DatabaseUnavailableError: If the database does not take it within `insert_timeout`.
             SchemaError: If the schema is not migrated.
         """
-        job = self._resolver.resolve(args, opts)
-        return cast("InsertResult[A]", _result(job, await self._inserter.insert(job)))
+        return cast("InsertResult[A]", await self._inserter.insert(self._resolver.resolve(args, opts)))
 
     async def insert_tx(self, tx: Connection, args: A, opts: InsertOpts | None = None) -> InsertResult[A]:
         """Insert one job in the caller's own transaction: it commits with the caller's rows or not at all.
@@ -170,8 +160,9 @@ class Client:
             InsertError: If args or options are refused.
         """
         runner = in_callers_transaction(tx)
-        (result,) = await self._insert_with(runner, [self._resolver.resolve(args, opts)])
-        return cast("InsertResult[A]", result)
+        job = self._resolver.resolve(args, opts)
+        ids, at = await self._database.jobs.insert_job(runner, job, self._insert_timeout)
+        return cast("InsertResult[A]", job.to_result(ids[0], at))
 
     async def insert_many(self, jobs: Iterable[Insertable]) -> list[InsertResult[JobArgs]]:
         """Insert any number of jobs, all or none; the results are in the order of the input.
@@ -180,7 +171,8 @@ class Client:
             InsertError: If one of them is refused; none is stored.
             DatabaseUnavailableError: If the database does not take them.
         """
-        return cast("list[InsertResult[JobArgs]]", await self._insert(self._resolve_all(jobs)))
+        results = await insert_many(self._database, self._resolved(jobs), self._insert_timeout)
+        return cast("list[InsertResult[JobArgs]]", results)
 
     async def insert_many_tx(self, tx: Connection, jobs: Iterable[Insertable]) -> list[InsertResult[JobArgs]]:
         """Insert any number of jobs in the caller's own transaction; the results are in the order of the input.
@@ -190,7 +182,10 @@ class Client:
             InsertError: If one of them is refused; none is stored.
         """
         runner = in_callers_transaction(tx)
-        return cast("list[InsertResult[JobArgs]]", await self._insert_with(runner, self._resolve_all(jobs)))
+        # Resolved before the first is written: what is refused must leave nothing in a transaction that goes on.
+        resolved = list(self._resolved(jobs))
+        results = await insert_with(self._database.jobs, runner, iter(resolved), self._insert_timeout)
+        return cast("list[InsertResult[JobArgs]]", results)
 
     async def insert_kind(
         self, kind: str, payload: Mapping[str, object], opts: InsertOpts | None = None
@@ -203,7 +198,7 @@ class Client:
             DatabaseUnavailableError: If the database does not take it within `insert_timeout`.
         """
         job = self._resolver.resolve_plain(kind, payload, opts, self.workers.classes)
-        return _result(job, await self._inserter.insert(job))
+        return await self._inserter.insert(job)
 
     def transaction(self) -> AbstractAsyncContextManager[Connection]:
         """Open a transaction on a connection of the client's pool, to write rows and insert jobs together.
@@ -315,30 +310,6 @@ class Client:
 
     # The steps of these
 
-    async def _insert(self, jobs: Sequence[NewJob]) -> list[InsertResult[Payload]]:
-        deadline = anyio.current_time() + self._insert_timeout
-        async with self._database.acquire(self._insert_timeout) as connection:
-            runner = AsyncpgRunner(connection)
-            if len(jobs) <= CHUNK:  # one statement is a transaction by itself
-                left = max(deadline - anyio.current_time(), SHORTEST_CALL)
-                return await self._insert_chunk(runner, jobs, left)
-            async with self._database.begin(connection, self._insert_timeout):
-                return await self._insert_with(runner, jobs)
-
-    async def _insert_with(self, runner: Runner, jobs: Sequence[NewJob]) -> list[InsertResult[Payload]]:
-        results: list[InsertResult[Payload]] = []
-        for start in range(0, len(jobs), CHUNK):
-            results += await self._insert_chunk(runner, jobs[start : start + CHUNK], self._insert_timeout)
-        return results
-
-    async def _insert_chunk(
-        self, runner: Runner, jobs: Sequence[NewJob], timeout: float
-    ) -> list[InsertResult[Payload]]:
-        return list(map(_result, jobs, await self._database.jobs.insert_jobs(runner, jobs, timeout)))
-
-    def _resolve_all(self, jobs: Iterable[Insertable]) -> list[NewJob]:
-        return list(self._resolved(jobs))
-
     def _resolved(self, jobs: Iterable[Insertable]) -> Iterator[NewJob]:
         for each in jobs:
             args, opts = each if isinstance(each, tuple) else (each, None)
@@ -378,29 +349,3 @@ def _setting(name: str, value: Duration, check: Callable[[object], timedelta]) -
         return check(value)
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from None
-
-
-def _result(new: NewJob, inserted: Inserted) -> InsertResult[Payload]:
-    return InsertResult(partial(_job, new, inserted))
-
-
-def _job(new: NewJob, inserted: Inserted) -> Job[Payload]:
-    return Job(
-        id=inserted.id,
-        kind=new.kind,
-        args=new.args,
-        queue=new.queue,
-        pool=new.pool,
-        state=STATES[inserted.state],
-        priority=new.priority,
-        attempt=0,
-        max_attempts=new.max_attempts,
-        created_at=inserted.created_at,
-        scheduled_at=inserted.scheduled_at,
-        timeout=new.timeout,
-        # Written out: a default made by a factory takes as long as the rest of the job.
-        attempted_by=[],
-        errors=[],
-        tags=list(new.tags),
-        metadata=dict(new.metadata),
-    )

@@ -1,8 +1,8 @@
 """Writes inserts that arrive together by one statement; each caller waits for its own durable commit.
 
 A commit costs a write to disk, however many rows it holds. So what arrives while one statement is being written is
-the next one: 50 callers insert some twenty times as many jobs as they would one by one, and a lone caller loses
-nothing.
+the next one: 50 callers insert some twenty times as many jobs as they would one by one, and a lone caller, who
+writes its job itself, loses nothing.
 """
 
 from __future__ import annotations
@@ -11,19 +11,22 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from workerqueue.database import AsyncpgRunner, Database, Inserted, RefusedDataError, Runner
-from workerqueue.options import NewJob
+from workerqueue.database import AsyncpgRunner, Database, RefusedDataError, Runner
+from workerqueue.job import InsertResult
+from workerqueue.options import NewJob, Payload
 
-MAX_BATCH: Final = 1_000
+MAX_BATCH: Final = 500
 WRITERS: Final = 2
-"""Statements under way at once: one is written to disk while the next one is run."""
+"""Statements under way at once: one is encoded or written to disk while the next one is run."""
+WORTH_A_WRITER: Final = 200
+"""Waiting callers for whom a second statement is begun; for fewer, two would only halve the batches."""
 
 
 class Waiting(NamedTuple):
     """A job to insert, and the caller who waits for it."""
 
     job: NewJob
-    answer: asyncio.Future[Inserted]
+    answer: asyncio.Future[InsertResult[Payload]]
 
 
 class Inserter:
@@ -38,9 +41,10 @@ class Inserter:
         self._database = database
         self._timeout = timeout
         self._queue: list[Waiting] = []
+        self._under_way = 0
         self._writers: set[asyncio.Task[None]] = set()
 
-    async def insert(self, job: NewJob) -> Inserted:
+    async def insert(self, job: NewJob) -> InsertResult[Payload]:
         """Insert a job, durably when this returns.
 
         A caller that is cancelled meanwhile may or may not have inserted it.
@@ -48,12 +52,29 @@ class Inserter:
         Raises:
             DatabaseError: If the database did not take it.
         """
-        answer: asyncio.Future[Inserted] = asyncio.get_running_loop().create_future()
+        if not self._under_way:
+            return await self._write_alone(job)
+        answer: asyncio.Future[InsertResult[Payload]] = asyncio.get_running_loop().create_future()
         self._queue.append(Waiting(job, answer))
-        # A second writer only for what a first one leaves waiting: two would only halve the batches.
-        if not self._writers or (len(self._queue) >= MAX_BATCH and len(self._writers) < WRITERS):
-            self._writers.add(asyncio.create_task(self._write(), name="workerqueue insert"))
+        self._call_writer()
         return await answer
+
+    async def _write_alone(self, job: NewJob) -> InsertResult[Payload]:
+        """Write the job of a caller whom nobody else's insert keeps waiting."""
+        self._under_way += 1
+        try:
+            async with self._database.inserting(self._timeout) as connection:
+                ids, at = await self._database.jobs.insert_job(AsyncpgRunner(connection), job, self._timeout)
+        finally:
+            self._under_way -= 1
+            self._call_writer()
+        return job.to_result(ids[0], at)
+
+    def _call_writer(self) -> None:
+        """See that somebody writes what waits."""
+        if self._queue and (not self._under_way or (len(self._queue) >= WORTH_A_WRITER and self._under_way < WRITERS)):
+            self._under_way += 1
+            self._writers.add(asyncio.create_task(self._write(), name="workerqueue insert"))
 
     async def _write(self) -> None:
         """Write until nobody waits any more, then leave.
@@ -64,6 +85,7 @@ class Inserter:
         try:
             await self._write_all()
         finally:
+            self._under_way -= 1
             if (writer := asyncio.current_task()) is not None:
                 self._writers.discard(writer)
 
@@ -89,7 +111,7 @@ class Inserter:
     async def _write_batch(self, runner: Runner, batch: Sequence[Waiting]) -> None:
         """Write a batch; one that is refused for its data is halved until the culprit is alone."""
         try:
-            results = await self._database.jobs.insert_jobs(runner, [each.job for each in batch], self._timeout)
+            ids, at = await self._database.jobs.insert_jobs(runner, [each.job for each in batch], self._timeout)
         except RefusedDataError as error:
             if len(batch) == 1:
                 _fail(batch, error)
@@ -98,9 +120,9 @@ class Inserter:
             await self._write_batch(runner, batch[:middle])
             await self._write_batch(runner, batch[middle:])
             return
-        for each, result in zip(batch, results, strict=True):
+        for each, job_id in zip(batch, ids, strict=True):
             if not each.answer.done():
-                each.answer.set_result(result)
+                each.answer.set_result(each.job.to_result(job_id, at))
 
 
 def _fail(batch: Sequence[Waiting], error: BaseException) -> None:

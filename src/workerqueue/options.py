@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property, partial
 from typing import Final, NamedTuple, TypeVar, cast
 
 from pydantic import JsonValue, ValidationError
@@ -28,6 +29,7 @@ from workerqueue.config import (
 from workerqueue.durations import as_timedelta, positive
 from workerqueue.durations import delay as as_delay
 from workerqueue.errors import ArgsError, OptionError, UnknownKindError, UnknownQueueError, near_matches
+from workerqueue.job import InsertResult, Job, JobState
 from workerqueue.payload import (
     MAX_ARGS_BYTES,
     MAX_METADATA_BYTES,
@@ -50,32 +52,11 @@ Payload = JobArgs | dict[str, JsonValue]
 """A job's args: an object of their class, or plain JSON where the class is not known here."""
 
 
-class Terms(NamedTuple):
-    """What a job is inserted with beside its args and the name it waits under: found, checked, encoded."""
-
-    pool: str
-    priority: int
-    max_attempts: int
-    timeout: timedelta
-    scheduled_at: datetime | None
-    delay: timedelta
-    pending: bool
-    retry: str | None
-    tags: tuple[str, ...]
-    metadata: Mapping[str, JsonValue]
-    metadata_json: str | None
-    on_discard: str | None
-
-
-# A tuple rather than a dataclass, here and above: one is made per insert, and this takes a quarter of the time.
-class NewJob(NamedTuple):
-    """A job about to be inserted: every setting found and checked, everything encoded."""
+@dataclass(frozen=True)
+class Terms:
+    """What a job is inserted with beside its args and the name it waits under: found and checked."""
 
     kind: str
-    args: Payload
-    args_json: str
-    queue: str
-    # From here on as in Terms.
     pool: str
     priority: int
     max_attempts: int
@@ -85,16 +66,18 @@ class NewJob(NamedTuple):
     delay: timedelta
     pending: bool
     retry: str | None
+    """The retry policy, as it is stored."""
     tags: tuple[str, ...]
     metadata: Mapping[str, JsonValue]
     metadata_json: str | None
     on_discard: str | None
+    """The job to insert if this one is discarded, as it is stored."""
 
-    def to_follow_up(self) -> str:
-        """Write the job as it is kept on another one, to be inserted by the statement that discards that one."""
+    @cached_property
+    def written(self) -> str:
+        """The terms as a JSON object, which the statements read; most jobs of a kind share one."""
         columns: dict[str, object] = {
             "kind": self.kind,
-            "queue": self.queue,
             "pool": self.pool,
             "priority": self.priority,
             "max_attempts": self.max_attempts,
@@ -104,15 +87,54 @@ class NewJob(NamedTuple):
             "pending": self.pending,
             "tags": self.tags or None,
         }
-        written = to_json(columns).decode()
-        # These are JSON already; decoding them to encode them again would only cost.
-        ready = {
-            "args": self.args_json,
-            "retry": self.retry,
-            "metadata": self.metadata_json,
-            "on_discard": self.on_discard,
-        }
-        return written[:-1] + "".join(f',"{name}":{value or "null"}' for name, value in ready.items()) + "}"
+        return _with_members(
+            to_json(columns).decode(),
+            {"retry": self.retry, "metadata": self.metadata_json, "on_discard": self.on_discard},
+        )
+
+
+# A tuple rather than a dataclass: one is made per insert, and this takes a quarter of the time.
+class NewJob(NamedTuple):
+    """A job about to be inserted: every setting found and checked, everything encoded."""
+
+    args: Payload
+    args_json: str
+    queue: str
+    terms: Terms
+
+    def to_follow_up(self) -> str:
+        """Write the job as it is kept on another one, to be inserted by the statement that discards that one."""
+        return _with_members(self.terms.written, {"queue": to_json(self.queue).decode(), "args": self.args_json})
+
+    def to_result(self, job_id: int, at: datetime) -> InsertResult[Payload]:
+        """Make what its inserter gets, from what the database decided: its id, and when it was inserted."""
+        return InsertResult(partial(self._to_job, job_id, at))
+
+    def _to_job(self, job_id: int, at: datetime) -> Job[Payload]:
+        terms = self.terms
+        due = at + terms.delay if terms.scheduled_at is None else terms.scheduled_at
+        return Job(
+            id=job_id,
+            kind=terms.kind,
+            args=self.args,
+            queue=self.queue,
+            pool=terms.pool,
+            # As the statements that insert say it.
+            state=JobState.PENDING if terms.pending else JobState.SCHEDULED if due > at else JobState.AVAILABLE,
+            priority=terms.priority,
+            attempt=0,
+            max_attempts=terms.max_attempts,
+            created_at=at,
+            scheduled_at=due,
+            timeout=terms.timeout,
+            tags=list(terms.tags),
+            metadata=dict(terms.metadata),
+        )
+
+
+def _with_members(written: str, members: Mapping[str, str | None]) -> str:
+    """Add members to a JSON object; they are JSON already, and decoding to encode again would only cost."""
+    return written[:-1] + "".join(f',"{name}":{value or "null"}' for name, value in members.items()) + "}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +177,14 @@ def settings_of(kind: str, config: Config, args_class: type[JobArgs] | None) -> 
     )
 
 
+class Usual(NamedTuple):
+    """What an insert without options comes to, for one class: the same each time."""
+
+    terms: Terms
+    queue: str | None
+    """The name to wait under; `None` where the args decide."""
+
+
 class Resolver:
     """Resolves inserts for one configuration."""
 
@@ -162,8 +192,7 @@ class Resolver:
         self._config = config
         self._strict = strict
         self._by_class: dict[type[JobArgs], KindSettings] = {}
-        self._usual_terms: dict[type[JobArgs], Terms] = {}
-        """The terms of inserts without options: the same each time."""
+        self._usual: dict[type[JobArgs], Usual] = {}
 
     def resolve(self, args: JobArgs, opts: InsertOpts | None = None, *, depth: int = 0) -> NewJob:
         """Resolve an insert of typed args; `depth` counts the jobs it is a follow-up of.
@@ -174,19 +203,19 @@ class Resolver:
             UnknownQueueError: If the queue is not configured.
             ConfigError: If the kind's dynamic queue does not fit its args class.
         """
-        if not isinstance(args, JobArgs):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-            raise ArgsError("args", f"expected an object of a JobArgs class, got {type(args).__name__}")
         args_class = type(args)
-        settings = self._by_class.get(args_class)
-        if settings is None:
-            settings = self._by_class[args_class] = settings_of(kind_of(args_class), self._config, args_class)
+        usual = self._usual.get(args_class)
+        if opts is None and usual is not None and usual.queue is not None and not depth:
+            return NewJob(args, encode_model(args), usual.queue, usual.terms)
+        if not isinstance(args, JobArgs):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+            raise ArgsError("args", f"expected an object of a JobArgs class, got {args_class.__name__}")
+        settings = self._settings(args_class)
         encoded = encode_model(args)
         if opts is not None or depth:
             return self._resolve(settings, args, encoded, opts or _INHERIT, depth)
-        terms = self._usual_terms.get(args_class)
-        if terms is None:
-            terms = self._usual_terms[args_class] = self._terms(settings, _INHERIT, 0)
-        return NewJob(settings.kind, args, encoded, _queue_name(settings, args, terms.pool, _INHERIT), *terms)
+        if usual is None:
+            usual = self._usual[args_class] = self._usual_of(settings)
+        return NewJob(args, encoded, _queue_name(settings, args, usual.terms.pool, _INHERIT), usual.terms)
 
     def resolve_plain(
         self,
@@ -222,13 +251,26 @@ class Resolver:
 
     def _resolve(self, settings: KindSettings, args: Payload, args_json: str, opts: InsertOpts, depth: int) -> NewJob:
         terms = self._terms(settings, opts, depth)
-        return NewJob(settings.kind, args, args_json, _queue_name(settings, args, terms.pool, opts), *terms)
+        return NewJob(args, args_json, _queue_name(settings, args, terms.pool, opts), terms)
+
+    def _settings(self, args_class: type[JobArgs]) -> KindSettings:
+        settings = self._by_class.get(args_class)
+        if settings is None:
+            settings = self._by_class[args_class] = settings_of(kind_of(args_class), self._config, args_class)
+        return settings
+
+    def _usual_of(self, settings: KindSettings) -> Usual:
+        terms = self._terms(settings, _INHERIT, 0)
+        if settings.template is not None:
+            return Usual(terms, None)
+        return Usual(terms, _fixed_name(settings, terms.pool))
 
     def _terms(self, settings: KindSettings, opts: InsertOpts, depth: int) -> Terms:
         own = settings.own
         scheduled_at, delay = _due(opts.scheduled_at, own.scheduled_at, timedelta())
         metadata = _metadata(_first(opts.metadata, own.metadata, {}))
         return Terms(
+            kind=settings.kind,
             pool=self._pool(settings.queue if opts.queue is None else opts.queue),
             priority=_integer("priority", PRIORITIES, opts.priority, settings.priority),
             max_attempts=_integer("max_attempts", MAX_ATTEMPTS, opts.max_attempts, settings.max_attempts),
@@ -273,6 +315,10 @@ def _queue_name(settings: KindSettings, args: Payload, pool: str, opts: InsertOp
         return pool
     if settings.template is not None:
         return settings.template.render(args)
+    return _fixed_name(settings, pool)
+
+
+def _fixed_name(settings: KindSettings, pool: str) -> str:
     return pool if settings.own.dynamic_queue is None else _dynamic_name(settings.own.dynamic_queue)
 
 

@@ -237,7 +237,10 @@ def _text_fault(text: str) -> str | None:
 
 
 def _is_suspicious(data: bytes) -> bool:
-    return bool(_SUSPICIOUS.search(data)) or data.count(b"{") + data.count(b"[") > MAX_DEPTH
+    if _SUSPICIOUS.search(data):
+        return True
+    # What is nested too deep has as many brackets that open, and as many that close.
+    return len(data) > 2 * MAX_DEPTH and data.count(b"{") + data.count(b"[") > MAX_DEPTH
 
 
 def _refuse_faults(data: bytes, source: object, root: str) -> None:

@@ -184,7 +184,7 @@ def test_resolved_row(row: GoldenRow) -> None:
     new = Resolver(Config.load(ROOT / "config")).resolve(args)
     name = row.queue if row.dynamic_queue == NONE else row.dynamic_queue.format(**args.model_dump())
     settings = row.queue, name, int(row.priority), int(row.max_attempts), timedelta(seconds=int(row.timeout))
-    assert settings == (new.pool, new.queue, new.priority, new.max_attempts, new.timeout)
+    assert settings == (new.terms.pool, new.queue, new.terms.priority, new.terms.max_attempts, new.terms.timeout)
 
 
 @pytest.mark.req("C17")
@@ -206,4 +206,4 @@ def test_unlisted_kind() -> None:
     new = Resolver(Config.load(ROOT / "config")).resolve(UnlistedArgs())
     row = UNLISTED
     settings = row.queue, row.queue, int(row.priority), int(row.max_attempts), timedelta(seconds=int(row.timeout))
-    assert settings == (new.pool, new.queue, new.priority, new.max_attempts, new.timeout)
+    assert settings == (new.terms.pool, new.queue, new.terms.priority, new.terms.max_attempts, new.terms.timeout)

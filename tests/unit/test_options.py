@@ -27,7 +27,7 @@ from workerqueue import (
     UnknownKindError,
     UnknownQueueError,
 )
-from workerqueue.options import NewJob, Resolver
+from workerqueue.options import NewJob, Resolver, Terms
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -108,18 +108,18 @@ SETTINGS: dict[str, tuple[Any, Any, Any, Any]] = {
 
 def found(setting: str, job: NewJob) -> object:
     """What a resolved job has of a setting, in the words of the table above."""
-    follow_up = json.loads(job.on_discard) if job.on_discard else None
+    follow_up = json.loads(job.terms.on_discard) if job.terms.on_discard else None
     answers: dict[str, object] = {
-        "queue": job.pool,
-        "dynamic_queue": None if job.queue == job.pool else job.queue,
-        "priority": job.priority,
-        "max_attempts": job.max_attempts,
-        "timeout": job.timeout,
-        "retry": None if job.retry is None else json.loads(job.retry)["policy"],
-        "tags": list(job.tags),
-        "metadata": job.metadata,
-        "scheduled_at": job.delay,
-        "pending": job.pending,
+        "queue": job.terms.pool,
+        "dynamic_queue": None if job.queue == job.terms.pool else job.queue,
+        "priority": job.terms.priority,
+        "max_attempts": job.terms.max_attempts,
+        "timeout": job.terms.timeout,
+        "retry": None if job.terms.retry is None else json.loads(job.terms.retry)["policy"],
+        "tags": list(job.terms.tags),
+        "metadata": job.terms.metadata,
+        "scheduled_at": job.terms.delay,
+        "pending": job.terms.pending,
         "on_discard": follow_up and follow_up["args"]["run"],
     }
     return answers[setting]
@@ -184,29 +184,31 @@ def test_nothing_is_inherited_where_0_or_empty_is_said(setting: str) -> None:
 
 def test_a_0_in_the_table_stands_before_the_class() -> None:
     """The table's 0 is a value too."""
-    assert resolve(row=TaskConfig(priority=0), own=InsertOpts(priority=9)).priority == 0
+    assert resolve(row=TaskConfig(priority=0), own=InsertOpts(priority=9)).terms.priority == 0
 
 
 @pytest.mark.req("C21")
 def test_an_unlisted_kind_has_the_defaults() -> None:
     """A kind without a row: queue `default`, priority 1, 3 attempts, 60 s, due now, the default policy."""
     assert Resolver(Config()).resolve(PlainArgs()) == NewJob(
-        kind="plain",
         args=PlainArgs(),
         args_json='{"id":"7"}',
         queue="default",
-        pool="default",
-        priority=1,
-        max_attempts=3,
-        timeout=timedelta(seconds=60),
-        scheduled_at=None,
-        delay=timedelta(),
-        pending=False,
-        retry=None,
-        tags=(),
-        metadata={},
-        metadata_json=None,
-        on_discard=None,
+        terms=Terms(
+            kind="plain",
+            pool="default",
+            priority=1,
+            max_attempts=3,
+            timeout=timedelta(seconds=60),
+            scheduled_at=None,
+            delay=timedelta(),
+            pending=False,
+            retry=None,
+            tags=(),
+            metadata={},
+            metadata_json=None,
+            on_discard=None,
+        ),
     )
 
 
@@ -274,7 +276,7 @@ def test_a_job_waits_under_a_name_in_a_pool(case: str) -> None:
     """`queue` is the name the job waits under, `pool` the configured queue that works it."""
     call, row, own, names = QUEUE_CASES[case]
     job = resolve(InsertOpts(**call), row=TaskConfig(**row), own=InsertOpts(**own))
-    assert (job.queue, job.pool) == names
+    assert (job.queue, job.terms.pool) == names
 
 
 @pytest.mark.parametrize(
@@ -296,20 +298,20 @@ def test_a_job_is_due_at_an_aware_time_or_after_a_delay(
 ) -> None:
     """A delay counts from the database's now; what would be past means now."""
     job = resolve(InsertOpts(scheduled_at=given))
-    assert (job.scheduled_at, job.delay) == (scheduled_at, delay)
+    assert (job.terms.scheduled_at, job.terms.delay) == (scheduled_at, delay)
 
 
 def test_a_due_time_in_the_call_stands_before_a_delay_of_the_class() -> None:
     """An instant and a delay never mix."""
     job = resolve(InsertOpts(scheduled_at=NOON), own=InsertOpts(scheduled_at=timedelta(hours=1)))
-    assert (job.scheduled_at, job.delay) == (NOON, timedelta())
+    assert (job.terms.scheduled_at, job.terms.delay) == (NOON, timedelta())
 
 
 @pytest.mark.parametrize("priority", [-32768, 0, 32767, Priority.LOW])
 def test_a_priority_is_any_smallint(priority: int) -> None:
     """Both ends of the range pass, and the named priorities."""
     job = resolve(InsertOpts(priority=priority))
-    assert (job.priority, type(job.priority)) == (int(priority), int)
+    assert (job.terms.priority, type(job.terms.priority)) == (int(priority), int)
 
 
 @pytest.mark.parametrize("max_attempts", [1, 32767])
@@ -317,7 +319,7 @@ def test_a_job_may_be_started_1_to_32767_times(max_attempts: int) -> None:
     """Both ends of the range pass, in the call, the table and the class."""
     call, row = InsertOpts(max_attempts=max_attempts), TaskConfig(max_attempts=max_attempts)
     jobs = [resolve(call), resolve(row=row), resolve(own=call)]
-    assert [job.max_attempts for job in jobs] == [max_attempts] * 3
+    assert [job.terms.max_attempts for job in jobs] == [max_attempts] * 3
 
 
 class Nowhere(tzinfo):
@@ -408,7 +410,7 @@ def test_a_naive_time_is_refused_with_the_cure() -> None:
 def test_without_strictness_an_unknown_queue_is_kept() -> None:
     """Whoever configures that queue works the job."""
     job = resolve(InsertOpts(queue="elsewhere"), strict=False)
-    assert (job.queue, job.pool) == ("elsewhere", "elsewhere")
+    assert (job.queue, job.terms.pool) == ("elsewhere", "elsewhere")
 
 
 @pytest.mark.parametrize("queue", ["", "x" * 129, "a\0"], ids=["empty", "too long", "NUL"])
@@ -453,8 +455,8 @@ def test_a_resolver_finds_the_settings_of_each_class_once() -> None:
     resolver = Resolver(Config())
     first = resolver.resolve(PlainArgs(), InsertOpts(priority=9, tags=["a"]))
     second = resolver.resolve(PlainArgs(id="8"))
-    assert (first.priority, first.tags) == (9, ("a",))
-    assert (second.priority, second.tags, second.args_json) == (1, (), '{"id":"8"}')
+    assert (first.terms.priority, first.terms.tags) == (9, ("a",))
+    assert (second.terms.priority, second.terms.tags, second.args_json) == (1, (), '{"id":"8"}')
 
 
 # By kind
@@ -492,7 +494,7 @@ def test_a_payload_that_does_not_fit_its_class_is_refused_without_its_values(pay
 def test_a_payload_without_a_class_is_plain_json() -> None:
     """A row is enough to know a kind: its settings apply, its template reads the payload."""
     job = by_kind("listed", {"id": 4, "at": NOON})
-    assert (job.args, job.queue, job.pool, job.priority) == (
+    assert (job.args, job.queue, job.terms.pool, job.terms.priority) == (
         {"id": 4, "at": "2026-01-02T12:00:00Z"},
         "runs-4",
         "slow",
@@ -504,7 +506,7 @@ def test_a_payload_without_a_class_is_plain_json() -> None:
 def test_a_call_by_kind_has_options_too() -> None:
     """Options stand before the row."""
     job = by_kind("listed", {"id": 4}, InsertOpts(priority=0, queue="default"))
-    assert (job.priority, job.queue) == (0, "default")
+    assert (job.terms.priority, job.queue) == (0, "default")
 
 
 @pytest.mark.parametrize(
@@ -521,7 +523,7 @@ def test_an_unknown_kind_is_refused_with_near_matches(kind: str, near: str) -> N
 def test_without_strictness_an_unknown_kind_is_kept() -> None:
     """Whoever knows the kind works the job."""
     job = by_kind("elsewhere", {"a": 1}, strict=False)
-    assert (job.kind, job.args, job.queue) == ("elsewhere", {"a": 1}, "default")
+    assert (job.terms.kind, job.args, job.queue) == ("elsewhere", {"a": 1}, "default")
 
 
 @pytest.mark.parametrize("kind", ["", " ", "x" * 129, "a\0"], ids=["empty", "white space", "too long", "NUL"])
@@ -565,8 +567,8 @@ def test_the_follow_up_is_a_whole_insert() -> None:
         },
     )
     job = Resolver(config).resolve(PlainArgs(), InsertOpts(on_discard=CleanUpArgs(run='r"1')))
-    assert job.on_discard is not None
-    assert json.loads(job.on_discard) == {
+    assert job.terms.on_discard is not None
+    assert json.loads(job.terms.on_discard) == {
         "kind": "cleanUp",
         "args": {"run": 'r"1'},
         "queue": 'clean-r"1',
@@ -588,7 +590,7 @@ def test_the_follow_up_keeps_what_its_class_says() -> None:
     """Tags and metadata of the follow-up's own class travel with it."""
     args_class = class_with(InsertOpts(tags=["a"], metadata={"b": {"c": None}}))
     job = Resolver(Config()).resolve(PlainArgs(), InsertOpts(on_discard=args_class.model_validate({"id": "1"})))
-    follow_up = json.loads(job.on_discard or "null")
+    follow_up = json.loads(job.terms.on_discard or "null")
     assert (follow_up["tags"], follow_up["metadata"], follow_up["retry"]) == (["a"], {"b": {"c": None}}, None)
 
 
@@ -604,13 +606,13 @@ def test_a_follow_up_that_is_falsy_is_one_all_the_same() -> None:
             return 0
 
     job = Resolver(Config()).resolve(PlainArgs(), InsertOpts(on_discard=EmptyArgs()))
-    assert json.loads(job.on_discard or "{}").get("kind") == "empty"
+    assert json.loads(job.terms.on_discard or "{}").get("kind") == "empty"
 
 
 def test_a_job_may_be_followed_by_one_of_its_own_kind() -> None:
     """Another object of the same class, given in the call, ends where its class says nothing more."""
     job = Resolver(Config()).resolve(PlainArgs(), InsertOpts(on_discard=PlainArgs(id="8")))
-    assert json.loads(job.on_discard or "{}")["args"] == {"id": "8"}
+    assert json.loads(job.terms.on_discard or "{}")["args"] == {"id": "8"}
 
 
 def test_a_refused_follow_up_leaves_nothing_behind() -> None:
@@ -618,7 +620,7 @@ def test_a_refused_follow_up_leaves_nothing_behind() -> None:
     resolver = Resolver(Config())
     with pytest.raises(ArgsError):
         resolver.resolve(PlainArgs(), InsertOpts(on_discard=CleanUpArgs(run="\0")))
-    assert resolver.resolve(PlainArgs(), InsertOpts(on_discard=CleanUpArgs(run="1"))).on_discard is not None
+    assert resolver.resolve(PlainArgs(), InsertOpts(on_discard=CleanUpArgs(run="1"))).terms.on_discard is not None
 
 
 def test_a_class_whose_follow_up_is_of_its_own_kind_is_refused() -> None:

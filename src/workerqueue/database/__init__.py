@@ -3,7 +3,7 @@
 from workerqueue.database.caller import AsyncpgRunner, Connection, Runner, in_callers_transaction
 from workerqueue.database.connection import Database, Pool, database_is_named
 from workerqueue.database.driver_errors import RefusedDataError, in_our_words
-from workerqueue.database.jobs import Claimed, Finished, Inserted, Mark, StoredJob
+from workerqueue.database.jobs import Claimed, Finished, Inserted, JobTable, Mark, StoredJob
 from workerqueue.database.migrate import Migration, Migrations, migrate, migrations_script
 from workerqueue.database.reconnect import keep_trying
 
@@ -14,6 +14,7 @@ __all__ = [
     "Database",
     "Finished",
     "Inserted",
+    "JobTable",
     "Mark",
     "Migration",
     "Migrations",

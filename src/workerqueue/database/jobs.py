@@ -25,12 +25,12 @@ CALL_TIMEOUT: Final = 10.0
 
 
 class Inserted(NamedTuple):
-    """What the database decided about a new job."""
+    """What the database decided about new jobs."""
 
-    id: int
-    state: str
-    created_at: datetime
-    scheduled_at: datetime
+    ids: Sequence[int]
+    """In the order of the input."""
+    at: datetime
+    """When they were inserted."""
 
 
 class StoredJob(NamedTuple):
@@ -187,28 +187,50 @@ class JobTable:
         self._schema = schema
         self._channel = channel
 
-    async def insert_jobs(self, runner: Runner, jobs: Sequence[NewJob], timeout: float) -> list[Inserted]:
-        """Insert jobs; the results are in the order of the input."""
-        columns = (
-            [job.kind for job in jobs],
-            [job.args_json for job in jobs],
-            [job.queue for job in jobs],
-            [job.pool for job in jobs],
-            [job.priority for job in jobs],
-            [job.max_attempts for job in jobs],
-            [job.timeout.total_seconds() for job in jobs],
-            [job.scheduled_at for job in jobs],
-            [job.delay.total_seconds() for job in jobs],
-            [job.pending for job in jobs],
-            [job.retry for job in jobs],
-            [_array_literal(job.tags) if job.tags else None for job in jobs],
-            [job.metadata_json for job in jobs],
-            [job.on_discard for job in jobs],
-        )
+    async def insert_job(self, runner: Runner, job: NewJob, timeout: float) -> Inserted:
+        """Insert one job."""
+        terms = job.terms
+        sql = statement("insert_job", self._schema)
+        with in_our_words(self._schema):
+            rows = await runner.fetch(
+                sql,
+                terms.kind,
+                job.args_json,
+                job.queue,
+                terms.pool,
+                terms.priority,
+                terms.max_attempts,
+                terms.timeout.total_seconds(),
+                terms.scheduled_at,
+                terms.delay.total_seconds(),
+                terms.pending,
+                terms.retry,
+                terms.tags or None,
+                terms.metadata_json,
+                terms.on_discard,
+                self._channel,
+                timeout=timeout,
+            )
+        job_id, at, _ = cast("tuple[int, datetime, object]", rows[0])
+        return Inserted([job_id], at)
+
+    async def insert_jobs(self, runner: Runner, jobs: Sequence[NewJob], timeout: float) -> Inserted:
+        """Insert one or more jobs."""
+        places: dict[str, int] = {}
+        terms = [places.setdefault(job.terms.written, len(places) + 1) for job in jobs]
         sql = statement("insert_jobs", self._schema)
         with in_our_words(self._schema):
-            rows = await runner.fetch(sql, *columns, self._channel, timeout=timeout)
-        return [Inserted._make(row[:4]) for row in rows]
+            rows = await runner.fetch(
+                sql,
+                [job.args_json for job in jobs],
+                [None if job.queue == job.terms.pool else job.queue for job in jobs],
+                terms,
+                f"[{','.join(places)}]",
+                self._channel,
+                timeout=timeout,
+            )
+        ids, at, _ = cast("tuple[list[int], datetime, object]", rows[0])
+        return Inserted(ids, at)
 
     async def claim_jobs(
         self,
@@ -340,9 +362,3 @@ class JobTable:
 
 def _partition(day: date) -> str:
     return f"job_finalized_{day:%Y%m%d}"
-
-
-def _array_literal(texts: Sequence[str]) -> str:
-    """Write texts as PostgreSQL's array literal: rows of a batch have different numbers of tags."""
-    quoted = ('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in texts)
-    return "{" + ",".join(quoted) + "}"
