@@ -66,4 +66,4 @@ async def insert_with(table: JobTable, runner: Runner, jobs: Iterator[NewJob], t
 
 
 def _results(jobs: Sequence[NewJob], inserted: Inserted) -> Results:
-    return [job.to_result(job_id, inserted.at) for job, job_id in zip(jobs, inserted.ids, strict=True)]
+    return [InsertResult(job, job_id, inserted.at) for job, job_id in zip(jobs, inserted.ids, strict=True)]

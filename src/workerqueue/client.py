@@ -162,7 +162,7 @@ class Client:
         runner = in_callers_transaction(tx)
         job = self._resolver.resolve(args, opts)
         ids, at = await self._database.jobs.insert_job(runner, job, self._insert_timeout)
-        return cast("InsertResult[A]", job.to_result(ids[0], at))
+        return cast("InsertResult[A]", InsertResult(job, ids[0], at))
 
     async def insert_many(self, jobs: Iterable[Insertable]) -> list[InsertResult[JobArgs]]:
         """Insert any number of jobs, all or none; the results are in the order of the input.

@@ -68,7 +68,7 @@ class Inserter:
         finally:
             self._under_way -= 1
             self._call_writer()
-        return job.to_result(ids[0], at)
+        return InsertResult(job, ids[0], at)
 
     def _call_writer(self) -> None:
         """See that somebody writes what waits."""
@@ -122,7 +122,7 @@ class Inserter:
             return
         for each, job_id in zip(batch, ids, strict=True):
             if not each.answer.done():
-                each.answer.set_result(each.job.to_result(job_id, at))
+                each.answer.set_result(InsertResult(each.job, job_id, at))
 
 
 def _fail(batch: Sequence[Waiting], error: BaseException) -> None:

@@ -8,11 +8,10 @@ generated from this table. The states are River's eight.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, JsonValue, TypeAdapter
 
@@ -123,15 +122,25 @@ class Job(Generic[A]):
         return model.model_validate(self.output)
 
 
+class Insertion(Protocol[A]):
+    """What was asked for, and can tell what became of it."""
+
+    def to_job(self, job_id: int, at: datetime) -> Job[A]:
+        """Make the job from what the database decided: its id, and when it was inserted."""
+        ...
+
+
 class InsertResult(Generic[A]):
     """What an insert made."""
 
-    __slots__ = ("_duplicate", "_job", "_make")
+    __slots__ = ("_at", "_duplicate", "_id", "_insertion", "_job")
 
-    def __init__(self, make: Callable[[], Job[A]], *, duplicate: bool = False) -> None:
-        self._make = make
-        self._job: Job[A] | None = None
+    def __init__(self, insertion: Insertion[A], job_id: int, at: datetime, duplicate: bool = False) -> None:
+        self._insertion = insertion
+        self._id = job_id
+        self._at = at
         self._duplicate = duplicate
+        self._job: Job[A] | None = None
 
     @property
     def duplicate(self) -> bool:
@@ -142,7 +151,7 @@ class InsertResult(Generic[A]):
     def job(self) -> Job[A]:
         """The job as it was inserted; made when it is first asked for, since most callers never do."""
         if self._job is None:
-            self._job = self._make()
+            self._job = self._insertion.to_job(self._id, self._at)
         return self._job
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Final, NamedTuple, TypeVar, cast
 
 from pydantic import JsonValue, ValidationError
@@ -29,7 +29,7 @@ from workerqueue.config import (
 from workerqueue.durations import as_timedelta, positive
 from workerqueue.durations import delay as as_delay
 from workerqueue.errors import ArgsError, OptionError, UnknownKindError, UnknownQueueError, near_matches
-from workerqueue.job import InsertResult, Job, JobState
+from workerqueue.job import Job, JobState
 from workerqueue.payload import (
     MAX_ARGS_BYTES,
     MAX_METADATA_BYTES,
@@ -106,11 +106,8 @@ class NewJob(NamedTuple):
         """Write the job as it is kept on another one, to be inserted by the statement that discards that one."""
         return _with_members(self.terms.written, {"queue": to_json(self.queue).decode(), "args": self.args_json})
 
-    def to_result(self, job_id: int, at: datetime) -> InsertResult[Payload]:
-        """Make what its inserter gets, from what the database decided: its id, and when it was inserted."""
-        return InsertResult(partial(self._to_job, job_id, at))
-
-    def _to_job(self, job_id: int, at: datetime) -> Job[Payload]:
+    def to_job(self, job_id: int, at: datetime) -> Job[Payload]:
+        """Make the job as it was inserted, from what the database decided: its id, and when."""
         terms = self.terms
         due = at + terms.delay if terms.scheduled_at is None else terms.scheduled_at
         return Job(

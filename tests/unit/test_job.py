@@ -112,7 +112,13 @@ def test_two_jobs_share_no_lists() -> None:
 
 def test_an_insert_result_is_frozen_and_new_by_default() -> None:
     """A result says whether the job was there already; it makes its job once, and nothing of it can be set."""
-    result: Any = InsertResult(lambda: job_with(None))
+
+    class Asked:
+        def to_job(self, job_id: int, at: datetime) -> Job[dict[str, int]]:
+            del job_id, at
+            return job_with(None)
+
+    result: Any = InsertResult(Asked(), 1, NOW)
     assert (result.duplicate, result.job is result.job) == (False, True)
     for name in ("duplicate", "job"):
         with pytest.raises(AttributeError):
