@@ -98,6 +98,7 @@ class Inserter:
                     runner = AsyncpgRunner(connection)
                     while batch:
                         await self._write_batch(runner, batch)
+                        await asyncio.sleep(0)  # who has got an answer may come again at once
                         batch = self._take()
             except BaseException as error:
                 _fail(batch, error)

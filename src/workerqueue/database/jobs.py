@@ -216,16 +216,17 @@ class JobTable:
 
     async def insert_jobs(self, runner: Runner, jobs: Sequence[NewJob], timeout: float) -> Inserted:
         """Insert one or more jobs."""
-        places: dict[str, int] = {}
-        terms = [places.setdefault(job.terms.written, len(places) + 1) for job in jobs]
+        numbers: dict[str, int] = {}
+        terms = [numbers.setdefault(job.terms.written, len(numbers) + 1) for job in jobs]
+        queues = [None if job.queue == job.terms.pool else job.queue for job in jobs]
         sql = statement("insert_jobs", self._schema)
         with in_our_words(self._schema):
             rows = await runner.fetch(
                 sql,
                 [job.args_json for job in jobs],
-                [None if job.queue == job.terms.pool else job.queue for job in jobs],
-                terms,
-                f"[{','.join(places)}]",
+                queues if any(queues) else None,
+                terms if len(numbers) > 1 else None,
+                f"[{','.join(numbers)}]",
                 self._channel,
                 timeout=timeout,
             )

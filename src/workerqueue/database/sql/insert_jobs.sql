@@ -1,6 +1,7 @@
 -- Insert jobs in the order given, and wake the idle clients of their pools when the transaction commits.
 --
---   $1 args (JSON)  $2 queues, null where it is the pool  $3 each job's terms, by their place in $4
+--   $1 args (JSON)  $2 queues, null where it is the pool (or null: for all)
+--   $3 each job's terms, by their place in $4 (or null: the first for all)
 --   $4 terms (a JSON array of objects): what jobs have in common, so that it is sent and read once for all of them
 --   $5 the channel to notify
 -- Types go in as text and are cast here, so that a caller's own codecs on the connection change nothing.
@@ -20,7 +21,7 @@ with given as (
     ) with ordinality as terms (
         kind, pool, priority, max_attempts, timeout_seconds,
         scheduled_at, delay_seconds, pending, retry, tags, metadata, on_discard, number
-    ) on terms.number = given.terms
+    ) on terms.number = coalesce(given.terms, 1)
 ),
 inserted as (
     insert into {schema}.job (
