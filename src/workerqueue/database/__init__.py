@@ -1,11 +1,13 @@
 """The one door to PostgreSQL: the only room that knows the driver, with one `.sql` file per statement."""
 
 from workerqueue.database.caller import AsyncpgRunner, Connection, Runner, in_callers_transaction
-from workerqueue.database.connection import Database, Pool, database_is_named
+from workerqueue.database.callers_pool import Pool
+from workerqueue.database.connection import Database
 from workerqueue.database.driver_errors import RefusedDataError, in_our_words
 from workerqueue.database.jobs import Claimed, Finished, Inserted, JobTable, Mark, StoredJob
 from workerqueue.database.migrate import Migration, Migrations, migrate, migrations_script
 from workerqueue.database.reconnect import keep_trying
+from workerqueue.database.url import database_is_named
 
 __all__ = [
     "AsyncpgRunner",

@@ -14,7 +14,8 @@ from typing import Final
 import asyncpg
 
 from workerqueue.database.caller import Connection
-from workerqueue.database.connection import Database, Pool
+from workerqueue.database.callers_pool import Pool
+from workerqueue.database.connection import Database
 from workerqueue.database.driver_errors import in_our_words
 from workerqueue.database.statements import fill, quoted_schema, read, statement
 from workerqueue.errors import MigrationError, SchemaError

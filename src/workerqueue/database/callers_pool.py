@@ -1,0 +1,60 @@
+"""A caller's own pool: each of its connections is looked at before it is used for the first time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import asyncpg
+
+from workerqueue.database.caller import Connection
+from workerqueue.database.session import ASK_TIMEOUT, has_own_session, keeps_statements, learn_types, share_sessions
+from workerqueue.errors import ConfigError
+
+if TYPE_CHECKING:
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+else:
+    Pool: TypeAlias = asyncpg.Pool
+
+STATEMENTS_ARE_LOST: Final = (
+    "this goes through a pooler in transaction mode that keeps no prepared statements: give "
+    "asyncpg.create_pool(…, statement_cache_size=0), or PgBouncer 1.21 or newer max_prepared_statements, "
+    "or the client a URL"
+)
+
+
+class CallersPool:
+    """What is known of a caller's pool."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._known: set[int] = set()
+        self._is_accepted = False
+
+    async def meet(self, connection: Connection) -> None:
+        """Make a connection ready for our statements if it leads to a pooler.
+
+        Raises:
+            ConfigError: If the driver would prepare statements there that are lost again.
+        """
+        # A pooler draws this number at random for each of its clients.
+        number = connection.get_server_pid()
+        if number in self._known:
+            return
+        if not await has_own_session(connection):
+            await self._refuse_if_statements_are_lost(connection)
+            await learn_types(connection)
+        self._known.add(number)
+
+    async def _refuse_if_statements_are_lost(self, connection: Connection) -> None:
+        if self._is_accepted:
+            return
+        if not await keeps_statements(connection) and await self._shares_sessions(connection):
+            raise ConfigError(STATEMENTS_ARE_LOST)
+        self._is_accepted = True
+
+    async def _shares_sessions(self, connection: Connection) -> bool:
+        has_another = self._pool.get_idle_size() > 0 or self._pool.get_size() < self._pool.get_max_size()
+        if not has_another:
+            return False  # not known; the driver's errors name the cure as well
+        async with self._pool.acquire(timeout=ASK_TIMEOUT) as other:
+            return await share_sessions(connection, other)

@@ -1,0 +1,136 @@
+"""Listening that knows whether it hears: a notification of its own must come back, now and again.
+
+Through a pooler in transaction mode LISTEN succeeds and nothing ever arrives; a connection whose network went away
+raises nothing either. Both look like a quiet evening.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import asyncpg
+
+from workerqueue.database.caller import Connection
+from workerqueue.database.driver_errors import UNAVAILABLE, in_our_words
+from workerqueue.database.session import ASK_TIMEOUT, has_own_session, share_sessions, terminate
+from workerqueue.errors import DatabaseUnavailableError
+
+if TYPE_CHECKING:
+    from workerqueue.database.connection import Database
+
+CHECK_INTERVAL: Final = 20.0
+"""Seconds between two checks."""
+CHECK_TIMEOUT: Final = 5.0
+"""Seconds that a notification may take to come back."""
+
+
+class Listener:
+    """Listens on one connection at a time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.hears = False
+
+    async def listen(self, on_hint: Callable[[str | None], None]) -> None:
+        """Pass on notifications until the connection is lost; return where none is ever delivered.
+
+        Raises:
+            DatabaseUnavailableError: When the connection is lost, or dead without an error.
+        """
+        async with self._database.dedicated() as connection:
+            if await self._is_in_vain(connection):
+                return
+            ear = _Ear(self._database, connection, on_hint)
+            async with ear.open():
+                if not await ear.hears_itself():
+                    return
+                self.hears = True
+                try:
+                    on_hint(None)
+                    await ear.until_deaf()
+                finally:
+                    self.hears = False
+
+    async def _is_in_vain(self, connection: Connection) -> bool:
+        """Tell whether a pooler shares its sessions out: LISTEN would only stay behind in one of them."""
+        with in_our_words(self._database.schema):
+            if await has_own_session(connection):
+                return False
+            async with self._database.acquire() as other:
+                return await share_sessions(connection, other)
+
+
+class _Ear:
+    """One connection that listens, to the channel of hints and to one for its own checks."""
+
+    def __init__(self, database: Database, connection: Connection, on_hint: Callable[[str | None], None]) -> None:
+        self._database = database
+        self._connection = connection
+        self._on_hint = on_hint
+        self._own_channel = f"{database.channel}_{secrets.token_hex(8)}"
+        self._lost = anyio.Event()
+        self._heard = anyio.Event()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Listen, and leave the connection as it was: it may go back to a caller's pool."""
+        connection = self._connection
+        connection.add_termination_listener(self._end)
+        try:
+            with in_our_words(self._database.schema):
+                await connection.add_listener(self._database.channel, self._pass_on)
+                await connection.add_listener(self._own_channel, self._hear)
+            yield
+        finally:
+            with anyio.CancelScope(shield=True), suppress(*UNAVAILABLE, asyncpg.PostgresError):
+                connection.remove_termination_listener(self._end)
+                with anyio.move_on_after(ASK_TIMEOUT):
+                    await connection.remove_listener(self._database.channel, self._pass_on)
+                    await connection.remove_listener(self._own_channel, self._hear)
+
+    async def until_deaf(self) -> None:
+        """Check now and then, for ever.
+
+        Raises:
+            DatabaseUnavailableError: When nothing is heard any more.
+        """
+        while True:
+            with anyio.move_on_after(CHECK_INTERVAL * random.uniform(0.8, 1.2)):  # noqa: S311 - jitter, not a secret
+                await self._lost.wait()
+            # A check that can't be sent says nothing about what would be heard.
+            with suppress(DatabaseUnavailableError):
+                if self._lost.is_set() or not await self.hears_itself():
+                    break
+        terminate(self._connection)
+        raise DatabaseUnavailableError("the listening connection was lost")
+
+    async def hears_itself(self) -> bool:
+        """Send a notification from another connection, and tell whether it comes back.
+
+        Raises:
+            DatabaseUnavailableError: If it could not be sent, or the connection was lost meanwhile.
+        """
+        self._heard = anyio.Event()
+        async with self._database.acquire(CHECK_TIMEOUT) as other:
+            with in_our_words(self._database.schema):
+                await other.execute(f"notify {self._own_channel}", timeout=CHECK_TIMEOUT)
+        with anyio.move_on_after(CHECK_TIMEOUT):
+            await self._heard.wait()
+        if self._lost.is_set():
+            raise DatabaseUnavailableError("the listening connection was lost")
+        return self._heard.is_set()
+
+    def _pass_on(self, *notification: object) -> None:
+        self._on_hint(str(notification[-1]))  # connection, process, channel, payload
+
+    def _hear(self, *_: object) -> None:
+        self._heard.set()
+
+    def _end(self, _: object) -> None:
+        self._lost.set()
+        self._heard.set()  # nothing more is to be waited for

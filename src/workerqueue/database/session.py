@@ -1,0 +1,115 @@
+"""What is at the other end of a connection: a session of its own, or a pooler that shares sessions out.
+
+A pooler in transaction mode (PgBouncer, say) runs each transaction in whichever server session is free. What is set
+for a session there reaches other applications, and what was prepared or listened to is elsewhere at the next
+transaction. What is asked here leaves no trace in any session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+import asyncpg
+
+from workerqueue.database.caller import Connection
+from workerqueue.database.driver_errors import UNAVAILABLE
+
+ASK_TIMEOUT: Final = 5.0
+
+_ROUNDS: Final = 3
+"""One pair of answers shows most poolers for what they are; two that hand sessions out in turn take more."""
+
+_ARRAYS: Final = ("text", "bigint", "integer", "smallint", "float8", "boolean", "timestamptz")
+
+
+async def has_own_session(connection: Connection) -> bool:
+    """Tell whether PostgreSQL itself answers: a pooler gives its clients process ids of its own making."""
+    return await _session(connection) == connection.get_server_pid()
+
+
+async def share_sessions(one: Connection, other: Connection) -> bool:
+    """Tell whether a pooler was seen to serve two connections from the same sessions: transaction mode.
+
+    In session mode each keeps its own. Sessions that many other clients keep busy may hide it for once.
+    """
+    ones: set[int] = set()
+    others: set[int] = set()
+    for _ in range(_ROUNDS):
+        ones.add(await _session(one))
+        others.add(await _session(other))
+    return len(ones) > 1 or ones == others or bool(ones & others) or len(others) > 1
+
+
+async def keeps_statements(connection: Connection) -> bool:
+    """Tell whether what the driver prepares is still known in the next transaction, or it prepares nothing by name.
+
+    A pooler that keeps statements gives them names of its own in the session; one that knows nothing of them
+    passes the driver's name on, into a session that is soon another client's.
+    """
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        name = (await connection.prepare("select 1", timeout=ASK_TIMEOUT)).get_name()
+        if not name:
+            return True
+        found = await connection.execute(f"select from pg_prepared_statements where name = '{name}'")
+        if found == "SELECT 0":
+            return True
+        await connection.execute(f'deallocate "{name}"')
+    except asyncpg.DuplicatePreparedStatementError:
+        pass  # another client's, of the same name
+    finally:
+        await transaction.rollback()
+    return False
+
+
+async def learn_types(connection: Connection) -> None:
+    """Let the driver look up the types of our parameters in a transaction that is rolled back.
+
+    It switches `jit` off for that, and on again with a statement of its own: through a pooler the second may reach
+    another session than the first, which would stay without it.
+    """
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        parameters = ", ".join(f"${place}::{name}[]" for place, name in enumerate(_ARRAYS, 1))
+        await connection.prepare(f"select {parameters}", timeout=ASK_TIMEOUT)
+    finally:
+        await transaction.rollback()
+
+
+async def change_settings(connection: Connection, settings: Mapping[str, str]) -> None:
+    """Set what our statements want, for as long as the session lasts; only for a session of our own."""
+    if settings:
+        changes = "; ".join(f"set {name} = {value}" for name, value in settings.items())
+        await connection.execute(changes, timeout=ASK_TIMEOUT)
+
+
+async def close(connection: Connection) -> None:
+    """Close politely, or at once when the server does not answer."""
+    try:
+        await connection.close(timeout=1.0)
+    except (*UNAVAILABLE, asyncpg.PostgresError):
+        terminate(connection)
+
+
+def terminate(connection: Connection) -> None:
+    """Break a connection at once; one that is gone already may have left its pool."""
+    with suppress(asyncpg.InterfaceError):
+        connection.terminate()
+
+
+async def _session(connection: Connection) -> int:
+    """Ask for the process id of the session that runs this very statement.
+
+    By COPY, since it is the one way to get a value without preparing a statement for it.
+    """
+    answer = bytearray()
+
+    async def take(data: bytes) -> None:
+        answer.extend(data)
+
+    await connection.copy_from_query("select pg_backend_pid()", output=take, timeout=ASK_TIMEOUT)
+    return int(answer)
