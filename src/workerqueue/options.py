@@ -99,7 +99,8 @@ class NewJob(NamedTuple):
 
     args: Payload
     args_json: str
-    queue: str
+    queue: str | None
+    """The dynamic queue, if it waits in one."""
     terms: Terms
 
     def to_follow_up(self) -> str:
@@ -114,7 +115,7 @@ class NewJob(NamedTuple):
             id=job_id,
             kind=terms.kind,
             args=self.args,
-            queue=self.queue,
+            queue=self.queue or terms.pool,
             pool=terms.pool,
             # As the statements that insert say it.
             state=JobState.PENDING if terms.pending else JobState.SCHEDULED if due > at else JobState.AVAILABLE,
@@ -179,7 +180,8 @@ class Usual(NamedTuple):
 
     terms: Terms
     queue: str | None
-    """The name to wait under; `None` where the args decide."""
+    template: QueueTemplate | None
+    """Names the dynamic queue instead, where there is one."""
 
 
 class Resolver:
@@ -202,17 +204,16 @@ class Resolver:
         """
         args_class = type(args)
         usual = self._usual.get(args_class)
-        if opts is None and usual is not None and usual.queue is not None and not depth:
-            return NewJob(args, encode_model(args), usual.queue, usual.terms)
+        if opts is None and usual is not None and not depth:
+            return _usually(usual, args)
         if not isinstance(args, JobArgs):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
             raise ArgsError("args", f"expected an object of a JobArgs class, got {args_class.__name__}")
         settings = self._settings(args_class)
-        encoded = encode_model(args)
         if opts is not None or depth:
-            return self._resolve(settings, args, encoded, opts or _INHERIT, depth)
-        if usual is None:
-            usual = self._usual[args_class] = self._usual_of(settings)
-        return NewJob(args, encoded, _queue_name(settings, args, usual.terms.pool, _INHERIT), usual.terms)
+            return self._resolve(settings, args, encode_model(args), opts or _INHERIT, depth)
+        usual = Usual(self._terms(settings, _INHERIT, 0), _own_queue(settings), settings.template)
+        self._usual[args_class] = usual
+        return _usually(usual, args)
 
     def resolve_plain(
         self,
@@ -248,19 +249,13 @@ class Resolver:
 
     def _resolve(self, settings: KindSettings, args: Payload, args_json: str, opts: InsertOpts, depth: int) -> NewJob:
         terms = self._terms(settings, opts, depth)
-        return NewJob(args, args_json, _queue_name(settings, args, terms.pool, opts), terms)
+        return NewJob(args, args_json, _dynamic_queue(settings, args, opts), terms)
 
     def _settings(self, args_class: type[JobArgs]) -> KindSettings:
         settings = self._by_class.get(args_class)
         if settings is None:
             settings = self._by_class[args_class] = settings_of(kind_of(args_class), self._config, args_class)
         return settings
-
-    def _usual_of(self, settings: KindSettings) -> Usual:
-        terms = self._terms(settings, _INHERIT, 0)
-        if settings.template is not None:
-            return Usual(terms, None)
-        return Usual(terms, _fixed_name(settings, terms.pool))
 
     def _terms(self, settings: KindSettings, opts: InsertOpts, depth: int) -> Terms:
         own = settings.own
@@ -304,19 +299,25 @@ class Resolver:
         return queue
 
 
-def _queue_name(settings: KindSettings, args: Payload, pool: str, opts: InsertOpts) -> str:
-    """Give the name to wait under: a dynamic one where there is one, else the pool's own."""
+def _usually(usual: Usual, args: JobArgs) -> NewJob:
+    queue = usual.queue if usual.template is None else usual.template.render(args)
+    return NewJob(args, encode_model(args), queue, usual.terms)
+
+
+def _dynamic_queue(settings: KindSettings, args: Payload, opts: InsertOpts) -> str | None:
+    """Give the name to wait under inside the pool, if there is one."""
     if opts.dynamic_queue is not None:
         return _dynamic_name(opts.dynamic_queue)
     if opts.queue is not None:
-        return pool
+        return None
     if settings.template is not None:
         return settings.template.render(args)
-    return _fixed_name(settings, pool)
+    return _own_queue(settings)
 
 
-def _fixed_name(settings: KindSettings, pool: str) -> str:
-    return pool if settings.own.dynamic_queue is None else _dynamic_name(settings.own.dynamic_queue)
+def _own_queue(settings: KindSettings) -> str | None:
+    name = settings.own.dynamic_queue
+    return None if name is None else _dynamic_name(name)
 
 
 def _metadata(metadata: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:

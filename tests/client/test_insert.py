@@ -320,9 +320,11 @@ async def test_a_client_without_config_or_workers_inserts_by_the_defaults(
     job = (await client.insert(Note())).job
     assert (job.queue, job.pool, job.priority, job.max_attempts) == ("default", "default", 1, 3)
     assert (job.timeout, job.attempt, job.state) == (timedelta(minutes=1), 0, JobState.AVAILABLE)
-    row = await sql.fetchrow("select queue, pool, priority, max_attempts, timeout, retry, tags, metadata from job")
+    row = await sql.fetchrow(
+        "select queue, pool, priority, max_attempts, timeout_seconds, retry, tags, metadata from job"
+    )
     assert row is not None
-    assert tuple(row) == ("default", "default", 1, 3, timedelta(minutes=1), None, None, None)
+    assert tuple(row) == (None, "default", 1, 3, 60, None, None, None)
     await client.close()
     assert await sessions(sql, f"workerqueue {client.id}"[:63]) == 0
 

@@ -57,7 +57,7 @@ async def claim(
 ) -> list[Claimed]:
     """Claim as a producer does, under a lease of its own."""
     return await door.jobs.claim_jobs(
-        connection, lease=next(_leases), client="c1", wanted=wanted or {"default": 100}, kinds=kinds
+        connection, lease=next(_leases), client="c1", number=1, wanted=wanted or {"default": 100}, kinds=kinds
     )
 
 
@@ -96,13 +96,35 @@ async def test_a_claim_binds_its_lease_and_counts_the_start(client: Client, door
     """Every row of a claim has its lease, one more attempt, the client's id and the database's time."""
     inserted = await client.insert(Note(text="hi"), InsertOpts(tags=["x"], metadata={"m": [1]}))
     before = await sql.fetchval("select statement_timestamp()")
-    (job,) = await door.jobs.claim_jobs(sql, lease=2**63 - 1, client="me", wanted={"default": 9}, kinds=["note"])
+    number = await door.jobs.register_client(sql, "me")
+    (job,) = await door.jobs.claim_jobs(
+        sql, lease=2**63 - 1, client="me", number=number, wanted={"default": 9}, kinds=["note"]
+    )
     row = await live(sql, inserted.job.id)
-    assert (row["state"], row["lease"], row["attempt"], row["attempted_by"]) == ("running", 2**63 - 1, 1, ["me"])
+    assert (row["state"], row["lease"], row["attempt"], row["client"]) == ("running", 2**63 - 1, 1, number)
     assert before <= row["attempted_at"] <= await sql.fetchval("select statement_timestamp()")
     made = job.to_job(json.loads(job.args))
     assert (job.lease, made.id, made.attempt, made.attempted_by) == (2**63 - 1, inserted.job.id, 1, ["me"])
     assert (made.args, made.tags, made.metadata, made.state) == ({"text": "hi"}, ["x"], {"m": [1]}, JobState.RUNNING)
+
+
+async def test_a_job_names_all_clients_that_started_it(client: Client, door: Database, sql: Connection) -> None:
+    """Oldest first, the newest hundred; a client keeps its number when it registers again."""
+    inserted = await client.insert(Note())
+    numbers = [await door.jobs.register_client(sql, name) for name in ("a", "b", "a")]
+    assert (numbers[0] == numbers[2], numbers[0] == numbers[1]) == (True, False)
+    expected: list[str] = []
+    for turn in range(103):
+        name, number = ("a", numbers[0]) if turn % 3 else ("b", numbers[1])
+        (job,) = await door.jobs.claim_jobs(
+            sql, lease=next(_leases), client=name, number=number, wanted={"default": 1}, kinds=["note"]
+        )
+        expected = [*expected, name][-100:]
+        assert job.to_job(None).attempted_by == expected
+        await door.jobs.record_outcomes(sql, [Finished(job, INTERRUPTED)])
+    stored = await client.jobs.get(inserted.job.id)
+    assert stored is not None
+    assert stored.attempted_by == expected
 
 
 @pytest.mark.parametrize(
@@ -113,7 +135,9 @@ async def test_a_claim_of_nothing_takes_nothing(
 ) -> None:
     """No kinds, no pools, another pool or no free worker: no row changes."""
     inserted = await client.insert(Note())
-    assert (await door.jobs.claim_jobs(sql, lease=next(_leases), client="c1", wanted=wanted, kinds=kinds)) == []
+    assert (
+        await door.jobs.claim_jobs(sql, lease=next(_leases), client="c1", number=1, wanted=wanted, kinds=kinds)
+    ) == []
     assert (await live(sql, inserted.job.id))["attempt"] == 0
 
 
@@ -170,8 +194,8 @@ OUTCOMES = {
     "interrupted": Written(INTERRUPTED, "available", 0, None, 0),
 }
 LEFT_ALONE = (
-    "id kind queue pool priority max_attempts timeout created_at attempted_at attempted_by args tags metadata"
-    " retry on_discard"
+    "id kind queue pool priority max_attempts timeout_seconds created_at attempted_at client attempted_by args tags"
+    " metadata retry on_discard"
 )
 
 
@@ -261,10 +285,10 @@ async def test_a_follow_up_is_inserted_by_a_discard_and_by_nothing_else(
     assert await sql.fetchval("select count(*) from job where kind = 'sorry'") == 0
     await door.jobs.record_outcomes(sql, [Finished(job, outcome)])
     rows = await sql.fetch(
-        "select args, queue, pool, state, priority, attempt, max_attempts, timeout, errors, tags, on_discard"
+        "select args, queue, pool, state, priority, attempt, max_attempts, timeout_seconds, errors, tags, on_discard"
         " from job where kind = 'sorry'"
     )
-    expected = [('{"text": "☃"}', "default", "default", "available", 1, 0, 3, timedelta(minutes=1), None, None, None)]
+    expected = [('{"text": "☃"}', None, "default", "available", 1, 0, 3, 60, None, None, None)]
     assert [tuple(row) for row in rows] == (expected if name == "discarded" else [])
 
 
@@ -412,7 +436,8 @@ async def test_work_is_left_while_any_job_is_ready_running_parked_or_due_soon(
     ]
     for state in ("available", "pending", "running"):
         await sql.execute(
-            "update job set state = $1, lease = case when $1 = 'running' then 1 end, scheduled_at = now() + '1 day'",
+            "update job set state = $1::text::job_state, lease = case when $1 = 'running' then 1 end,"
+            " scheduled_at = now() + '1 day'",
             state,
         )
         assert await left()
@@ -429,14 +454,14 @@ CHECKS = {
     "a lease without running": "insert into job (kind, lease) values ('k', 1)",
     "no attempts": "insert into job (kind, max_attempts) values ('k', 0)",
     "a negative attempt": "insert into job (kind, attempt) values ('k', -1)",
-    "no time": "insert into job (kind, timeout) values ('k', '0 s')",
+    "no time": "insert into job (kind, timeout_seconds) values ('k', 0)",
 }
 
 
 @pytest.mark.parametrize("statement", CHECKS.values(), ids=CHECKS.keys())
 async def test_the_table_refuses_from_plain_sql_what_the_client_refuses(sql: Connection, statement: str) -> None:
     """The same limits hold for producers in plain SQL, as CHECK constraints."""
-    with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+    with pytest.raises((asyncpg.IntegrityConstraintViolationError, asyncpg.InvalidTextRepresentationError)):
         await sql.execute(statement)
 
 
@@ -448,7 +473,7 @@ async def test_a_claim_begins_at_its_mark(client: Client, door: Database, sql: C
     mark = Mark(1, early.scheduled_at, early.id)
 
     claimed = await door.jobs.claim_jobs(
-        sql, lease=next(_leases), client="c1", wanted={"default": 9}, kinds=["note"], marks={"default": mark}
+        sql, lease=next(_leases), client="c1", number=1, wanted={"default": 9}, kinds=["note"], marks={"default": mark}
     )
 
     assert [job.id for job in claimed] == [urgent.id, late.id, lazy.id]
@@ -462,8 +487,8 @@ async def test_the_jobs_of_a_claim_whose_answer_was_lost_are_put_back(
     await client.insert_many([Note()] * 3)
     lost, kept = next(_leases), next(_leases)
     wanted = {"default": 2}
-    gone = await door.jobs.claim_jobs(sql, lease=lost, client="c1", wanted=wanted, kinds=["note"])
-    (other,) = await door.jobs.claim_jobs(sql, lease=kept, client="c1", wanted=wanted, kinds=["note"])
+    gone = await door.jobs.claim_jobs(sql, lease=lost, client="c1", number=1, wanted=wanted, kinds=["note"])
+    (other,) = await door.jobs.claim_jobs(sql, lease=kept, client="c1", number=1, wanted=wanted, kinds=["note"])
 
     assert (await door.jobs.release_claim(sql, lost), await door.jobs.release_claim(sql, lost)) == (2, 0)
 

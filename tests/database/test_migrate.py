@@ -210,7 +210,7 @@ async def test_the_printed_script_makes_what_migrating_makes(
 async def test_the_printed_script_is_all_or_nothing(schema: str, admin: Connection) -> None:
     """Run where the tables are already, it fails and changes nothing."""
     before = await shape(admin, schema)
-    with pytest.raises(asyncpg.DuplicateTableError):
+    with pytest.raises(asyncpg.DuplicateObjectError):
         await admin.execute(migrations_script(schema))
     await admin.execute("rollback")
     assert await shape(admin, schema) == before

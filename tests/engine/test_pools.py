@@ -135,7 +135,7 @@ async def test_ten_thousand_jobs_on_three_clients_run_once_each(make_client: Mak
     for client in clients:
         await client.stop()
     assert runs == dict.fromkeys((result.job.id for result in results), 1)
-    worked = await sql.fetch("select attempted_by, attempt, count(*) from job_finalized group by 1, 2")
+    worked = await sql.fetch("select attempted_by, attempt, count(*) from job_all group by 1, 2")
     assert {row["attempt"] for row in worked} == {1}
     assert {tuple(row["attempted_by"]) for row in worked} == {(client.id,) for client in clients}
 

@@ -182,7 +182,7 @@ def test_resolved_row(row: GoldenRow) -> None:
     """An insert without options gets exactly its row's queue, name, priority, attempts and timeout."""
     args = EXAMPLES[row.kind].full
     new = Resolver(Config.load(ROOT / "config")).resolve(args)
-    name = row.queue if row.dynamic_queue == NONE else row.dynamic_queue.format(**args.model_dump())
+    name = None if row.dynamic_queue == NONE else row.dynamic_queue.format(**args.model_dump())
     settings = row.queue, name, int(row.priority), int(row.max_attempts), timedelta(seconds=int(row.timeout))
     assert settings == (new.terms.pool, new.queue, new.terms.priority, new.terms.max_attempts, new.terms.timeout)
 
@@ -205,5 +205,5 @@ def test_unlisted_kind() -> None:
 
     new = Resolver(Config.load(ROOT / "config")).resolve(UnlistedArgs())
     row = UNLISTED
-    settings = row.queue, row.queue, int(row.priority), int(row.max_attempts), timedelta(seconds=int(row.timeout))
+    settings = row.queue, None, int(row.priority), int(row.max_attempts), timedelta(seconds=int(row.timeout))
     assert settings == (new.terms.pool, new.queue, new.terms.priority, new.terms.max_attempts, new.terms.timeout)

@@ -111,7 +111,7 @@ def found(setting: str, job: NewJob) -> object:
     follow_up = json.loads(job.terms.on_discard) if job.terms.on_discard else None
     answers: dict[str, object] = {
         "queue": job.terms.pool,
-        "dynamic_queue": None if job.queue == job.terms.pool else job.queue,
+        "dynamic_queue": job.queue,
         "priority": job.terms.priority,
         "max_attempts": job.terms.max_attempts,
         "timeout": job.terms.timeout,
@@ -193,7 +193,7 @@ def test_an_unlisted_kind_has_the_defaults() -> None:
     assert Resolver(Config()).resolve(PlainArgs()) == NewJob(
         args=PlainArgs(),
         args_json='{"id":"7"}',
-        queue="default",
+        queue=None,
         terms=Terms(
             kind="plain",
             pool="default",
@@ -276,7 +276,7 @@ def test_a_job_waits_under_a_name_in_a_pool(case: str) -> None:
     """`queue` is the name the job waits under, `pool` the configured queue that works it."""
     call, row, own, names = QUEUE_CASES[case]
     job = resolve(InsertOpts(**call), row=TaskConfig(**row), own=InsertOpts(**own))
-    assert (job.queue, job.terms.pool) == names
+    assert (job.queue or job.terms.pool, job.terms.pool) == names
 
 
 @pytest.mark.parametrize(
@@ -410,7 +410,7 @@ def test_a_naive_time_is_refused_with_the_cure() -> None:
 def test_without_strictness_an_unknown_queue_is_kept() -> None:
     """Whoever configures that queue works the job."""
     job = resolve(InsertOpts(queue="elsewhere"), strict=False)
-    assert (job.queue, job.terms.pool) == ("elsewhere", "elsewhere")
+    assert (job.queue, job.terms.pool) == (None, "elsewhere")
 
 
 @pytest.mark.parametrize("queue", ["", "x" * 129, "a\0"], ids=["empty", "too long", "NUL"])
@@ -506,7 +506,7 @@ def test_a_payload_without_a_class_is_plain_json() -> None:
 def test_a_call_by_kind_has_options_too() -> None:
     """Options stand before the row."""
     job = by_kind("listed", {"id": 4}, InsertOpts(priority=0, queue="default"))
-    assert (job.terms.priority, job.queue) == (0, "default")
+    assert (job.terms.priority, job.queue) == (0, None)
 
 
 @pytest.mark.parametrize(
@@ -523,7 +523,7 @@ def test_an_unknown_kind_is_refused_with_near_matches(kind: str, near: str) -> N
 def test_without_strictness_an_unknown_kind_is_kept() -> None:
     """Whoever knows the kind works the job."""
     job = by_kind("elsewhere", {"a": 1}, strict=False)
-    assert (job.terms.kind, job.args, job.queue) == ("elsewhere", {"a": 1}, "default")
+    assert (job.terms.kind, job.args, job.queue) == ("elsewhere", {"a": 1}, None)
 
 
 @pytest.mark.parametrize("kind", ["", " ", "x" * 129, "a\0"], ids=["empty", "white space", "too long", "NUL"])

@@ -112,13 +112,13 @@ class Claimed(NamedTuple):
     id: int
     kind: str
     args: str
-    queue: str
+    queue: str | None
+    """The dynamic one, if it waits in one."""
     pool: str
     priority: int
     attempt: int
     max_attempts: int
-    timeout: float
-    """Seconds."""
+    timeout_seconds: float
     created_at: datetime
     scheduled_at: datetime
     attempted_at: datetime
@@ -154,7 +154,7 @@ class Claimed(NamedTuple):
             id=self.id,
             kind=self.kind,
             args=args,
-            queue=self.queue,
+            queue=self.queue or self.pool,
             pool=self.pool,
             state=JobState.RUNNING,
             priority=self.priority,
@@ -162,7 +162,7 @@ class Claimed(NamedTuple):
             max_attempts=self.max_attempts,
             created_at=self.created_at,
             scheduled_at=self.scheduled_at,
-            timeout=timedelta(seconds=self.timeout),
+            timeout=timedelta(seconds=self.timeout_seconds),
             attempted_at=self.attempted_at,
             attempted_by=extras.attempted_by or [self.client],
             errors=extras.errors or [],
@@ -218,7 +218,7 @@ class JobTable:
         """Insert one or more jobs."""
         numbers: dict[str, int] = {}
         terms = [numbers.setdefault(job.terms.written, len(numbers) + 1) for job in jobs]
-        queues = [None if job.queue == job.terms.pool else job.queue for job in jobs]
+        queues = [job.queue for job in jobs]
         sql = statement("insert_jobs", self._schema)
         with in_our_words(self._schema):
             rows = await runner.fetch(
@@ -233,17 +233,28 @@ class JobTable:
         ids, at, _ = cast("tuple[list[int], datetime, object]", rows[0])
         return Inserted(ids, at)
 
+    async def register_client(self, connection: Connection, client: str) -> int:
+        """Give a client its number: the one it had before, if it is known."""
+        with in_our_words(self._schema):
+            number: int = await connection.fetchval(
+                statement("register_client", self._schema), client, timeout=CALL_TIMEOUT
+            )
+        return number
+
     async def claim_jobs(
         self,
         connection: Connection,
         *,
         lease: int,
         client: str,
+        number: int,
         wanted: Mapping[str, int],
         kinds: Collection[str],
         marks: Mapping[str, Mark] | None = None,
     ) -> list[Claimed]:
         """Claim up to the wanted number of each pool's ready jobs, in the order they are to run.
+
+        The client comes by its id and by the number that it registered under.
 
         What lies before a pool's mark, at the mark's priority, is not looked at.
         """
@@ -253,7 +264,7 @@ class JobTable:
             rows = await connection.fetch(
                 sql,
                 lease,
-                client,
+                number,
                 list(wanted),
                 list(wanted.values()),
                 list(kinds),

@@ -215,7 +215,9 @@ class Engine:
         if not self._events.is_heard(event):
             return
         duration = None if seconds is None else timedelta(seconds=seconds)
-        self._events.emit(RunEvent(event, job.id, job.kind, job.queue, job.attempt, job.max_attempts, duration, reason))
+        self._events.emit(
+            RunEvent(event, job.id, job.kind, job.queue or job.pool, job.attempt, job.max_attempts, duration, reason)
+        )
 
 
 def _jobs(count: int) -> str:

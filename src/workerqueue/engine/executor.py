@@ -102,7 +102,7 @@ class Executor:
             return undecodable(error, self._attempt_of(stored))
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - slots are tasks
-        run = Run(stored, task, stored.timeout)
+        run = Run(stored, task, stored.timeout_seconds)
         self._runs.add(run)
         try:
             return await self._attempt(registration, job, run)

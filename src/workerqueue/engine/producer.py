@@ -99,13 +99,14 @@ class Producer:
             return
         async with self._database.dedicated(durable=False) as connection:
             self.hint(None)
+            number = await self._database.jobs.register_client(connection, self._client)
             await self._release_unanswered(connection)
             self._idle.forget()
             while not self._stopping:
                 self._changed.clear()
                 self._give_back_overdue()
                 if wanted := self._wanted():
-                    await self._claim(connection, wanted)
+                    await self._claim(connection, number, wanted)
                 else:
                     await self._rest(connection)
             await self._idle.end(connection)
@@ -138,7 +139,7 @@ class Producer:
     def _in_hand(self) -> int:
         return sum(slots.in_hand for slots in self._pools.values())
 
-    async def _claim(self, connection: Connection, wanted: Mapping[str, int]) -> None:
+    async def _claim(self, connection: Connection, number: int, wanted: Mapping[str, int]) -> None:
         # A hint that comes while the claim is under way may be about a job the claim no longer saw.
         self._may_have_work.difference_update(wanted)
         self._claiming = True
@@ -148,6 +149,7 @@ class Producer:
                 connection,
                 lease=lease,
                 client=self._client,
+                number=number,
                 wanted=wanted,
                 kinds=self._kinds,
                 marks=marks,

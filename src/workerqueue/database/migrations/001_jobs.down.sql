@@ -3,3 +3,5 @@ drop view {schema}.job_all;
 drop table {schema}.idle;
 drop table {schema}.job_finalized;
 drop table {schema}.job;
+drop table {schema}.client;
+drop type {schema}.job_state;

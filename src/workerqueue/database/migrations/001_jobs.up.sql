@@ -1,27 +1,40 @@
 -- The two homes of a job and the view over both: `job` holds what is live and stays small, however long the
 -- history; `job_finalized` holds what has ended. Defaults are there for producers that write plain SQL.
+create type {schema}.job_state as enum (
+    'available', 'scheduled', 'pending', 'running', 'retryable', 'completed', 'cancelled', 'discarded'
+);
+
+-- The clients that have worked here. Jobs name them by number: a text would be written twice in the life of every job.
+create table {schema}.client (
+    number     integer generated always as identity primary key,
+    id         text not null unique,
+    started_at timestamptz not null default statement_timestamp()
+);
+
+-- The widest columns first, so that no row holds a gap: a job is written three times.
 create table {schema}.job (
-    id           bigint generated always as identity primary key,
-    kind         text not null check (length(kind) between 1 and 128),
-    queue        text not null default 'default' check (length(queue) between 1 and 128),
-    pool         text not null default 'default' check (length(pool) between 1 and 128),
-    state        text not null default 'available'
-                 check (state in ('available', 'scheduled', 'pending', 'running', 'retryable')),
-    priority     smallint not null default 1,
-    attempt      integer not null default 0 check (attempt >= 0),
-    max_attempts integer not null default 3 check (max_attempts > 0),
-    timeout      interval not null default '60 s' check (timeout > '0 s' and timeout <= '100 years'),
-    lease        bigint,
-    created_at   timestamptz not null default statement_timestamp(),
-    scheduled_at timestamptz not null default statement_timestamp(),
-    attempted_at timestamptz,
-    attempted_by text[],
-    args         jsonb not null default '{}' check (jsonb_typeof(args) = 'object'),
-    errors       jsonb check (jsonb_typeof(errors) = 'array'),
-    tags         text[],
-    metadata     jsonb check (jsonb_typeof(metadata) = 'object'),
-    retry        jsonb check (jsonb_typeof(retry) = 'object'),
-    on_discard   jsonb check (jsonb_typeof(on_discard) = 'object' and on_discard ? 'kind'),
+    id              bigint generated always as identity primary key,
+    lease           bigint,
+    created_at      timestamptz not null default statement_timestamp(),
+    scheduled_at    timestamptz not null default statement_timestamp(),
+    attempted_at    timestamptz,
+    client          integer,    -- who works it or did so last; who did so before is in attempted_by
+    timeout_seconds real not null default 60 check (timeout_seconds > 0 and timeout_seconds <= 3155760000),
+    state           {schema}.job_state not null default 'available',
+    attempt         integer not null default 0 check (attempt >= 0),
+    max_attempts    integer not null default 3 check (max_attempts > 0),
+    priority        smallint not null default 1,
+    kind            text not null check (length(kind) between 1 and 128),
+    pool            text not null default 'default' check (length(pool) between 1 and 128),
+    queue           text check (length(queue) between 1 and 128),    -- the dynamic one, if it waits in one
+    args            jsonb not null default '{}' check (jsonb_typeof(args) = 'object'),
+    attempted_by    integer[],
+    errors          jsonb check (jsonb_typeof(errors) = 'array'),
+    tags            text[],
+    metadata        jsonb check (jsonb_typeof(metadata) = 'object'),
+    retry           jsonb check (jsonb_typeof(retry) = 'object'),
+    on_discard      jsonb check (jsonb_typeof(on_discard) = 'object' and on_discard ? 'kind'),
+    check (state in ('available', 'scheduled', 'pending', 'running', 'retryable')),
     check ((state = 'running') = (lease is not null)),
     -- What a client can read: one row it can't would keep it from every other row of its batch.
     check (created_at >= '0002-01-01 00:00+00' and created_at < '9999-01-01 00:00+00'),
@@ -37,27 +50,28 @@ create index job_due on {schema}.job (scheduled_at, id) where state in ('schedul
 -- By day, so that retention drops a day's table instead of deleting its rows. Clients make the coming days' tables
 -- ahead of time; what finds none lands in the default one.
 create table {schema}.job_finalized (
-    id           bigint not null,
-    kind         text not null,
-    queue        text not null,
-    pool         text not null,
-    state        text not null check (state in ('completed', 'cancelled', 'discarded')),
-    priority     smallint not null,
-    attempt      integer not null,
-    max_attempts integer not null,
-    timeout      interval not null,
-    created_at   timestamptz not null,
-    scheduled_at timestamptz not null,
-    attempted_at timestamptz,
-    attempted_by text[],
-    finalized_at timestamptz not null default statement_timestamp(),
-    args         jsonb not null,
-    errors       jsonb,
-    tags         text[],
-    metadata     jsonb,
-    retry        jsonb,
-    on_discard   jsonb,
-    output       jsonb,
+    id              bigint not null,
+    created_at      timestamptz not null,
+    scheduled_at    timestamptz not null,
+    attempted_at    timestamptz,
+    finalized_at    timestamptz not null default statement_timestamp(),
+    client          integer,
+    timeout_seconds real not null,
+    state           {schema}.job_state not null check (state in ('completed', 'cancelled', 'discarded')),
+    attempt         integer not null,
+    max_attempts    integer not null,
+    priority        smallint not null,
+    kind            text not null,
+    pool            text not null,
+    queue           text,
+    args            jsonb not null,
+    attempted_by    integer[],
+    errors          jsonb,
+    tags            text[],
+    metadata        jsonb,
+    retry           jsonb,
+    on_discard      jsonb,
+    output          jsonb,
     primary key (id, finalized_at)
 ) partition by range (finalized_at);
 create table {schema}.job_finalized_default partition of {schema}.job_finalized default;
@@ -71,14 +85,25 @@ create unlogged table {schema}.idle (
     primary key (pool, client)
 );
 
-
--- Every job, for reading.
+-- Every job, for reading: its queue by name, its clients by their ids, its timeout as an interval.
 create view {schema}.job_all as
-select id, kind, queue, pool, state, priority, attempt, max_attempts, timeout, created_at, scheduled_at,
-       attempted_at, attempted_by, null::timestamptz as finalized_at, args, errors, tags, metadata, retry,
-       on_discard, null::jsonb as output
-from {schema}.job
-union all
-select id, kind, queue, pool, state, priority, attempt, max_attempts, timeout, created_at, scheduled_at,
-       attempted_at, attempted_by, finalized_at, args, errors, tags, metadata, retry, on_discard, output
-from {schema}.job_finalized;
+select id, kind, coalesce(queue, pool) as queue, pool, state, priority, attempt, max_attempts,
+       make_interval(secs => timeout_seconds) as timeout, created_at, scheduled_at, attempted_at,
+       (
+           select array_agg(coalesce(client.id, worker.number::text) order by worker.place)
+           from unnest(attempted_by || every.client) with ordinality as worker (number, place)
+           left join {schema}.client on client.number = worker.number
+           where worker.number is not null
+       ) as attempted_by,
+       finalized_at, args, errors, tags, metadata, retry, on_discard, output
+from (
+    select id, kind, queue, pool, state, priority, attempt, max_attempts, timeout_seconds, created_at, scheduled_at,
+           attempted_at, client, attempted_by, null::timestamptz as finalized_at, args, errors, tags, metadata, retry,
+           on_discard, null::jsonb as output
+    from {schema}.job
+    union all
+    select id, kind, queue, pool, state, priority, attempt, max_attempts, timeout_seconds, created_at, scheduled_at,
+           attempted_at, client, attempted_by, finalized_at, args, errors, tags, metadata, retry,
+           on_discard, output
+    from {schema}.job_finalized
+) as every;

@@ -1,20 +1,20 @@
 -- Insert jobs in the order given, and wake the idle clients of their pools when the transaction commits.
 --
---   $1 args (JSON)  $2 queues, null where it is the pool (or null: for all)
+--   $1 args (JSON)  $2 dynamic queues, null where there is none (or null: for all)
 --   $3 each job's terms, by their place in $4 (or null: the first for all)
 --   $4 terms (a JSON array of objects): what jobs have in common, so that it is sent and read once for all of them
 --   $5 the channel to notify
 -- Types go in as text and are cast here, so that a caller's own codecs on the connection change nothing.
 -- Called by: Client.insert where callers meet, insert_many, insert_many_tx.
 with given as (
-    select terms.*, given.args, coalesce(given.queue, terms.pool) as queue, given.place,
+    select terms.*, given.args, given.queue, given.place,
            coalesce(
                terms.scheduled_at, statement_timestamp() + make_interval(secs => terms.delay_seconds)
            ) as due_at
     from unnest($1::text[], $2::text[], $3::integer[]) with ordinality as given (args, queue, terms, place)
     join rows from (
         jsonb_to_recordset($4::text::jsonb) as (
-            kind text, pool text, priority smallint, max_attempts integer, timeout_seconds float8,
+            kind text, pool text, priority smallint, max_attempts integer, timeout_seconds real,
             scheduled_at timestamptz, delay_seconds float8, pending boolean,
             retry jsonb, tags text[], metadata jsonb, on_discard jsonb
         )
@@ -25,13 +25,13 @@ with given as (
 ),
 inserted as (
     insert into {schema}.job (
-        kind, args, queue, pool, priority, max_attempts, timeout, state,
+        kind, args, queue, pool, priority, max_attempts, timeout_seconds, state,
         scheduled_at, retry, tags, metadata, on_discard
     )
-    select kind, args::jsonb, queue, pool, priority, max_attempts, make_interval(secs => timeout_seconds),
+    select kind, args::jsonb, queue, pool, priority, max_attempts, timeout_seconds,
            case when pending then 'pending'
                 when due_at > statement_timestamp() then 'scheduled'
-                else 'available' end,
+                else 'available' end::{schema}.job_state,
            due_at, retry, tags, metadata, on_discard
     from given
     order by place  -- ids are handed out in this order, which is how results find their inputs

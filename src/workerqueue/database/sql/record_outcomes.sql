@@ -9,7 +9,7 @@
 -- Stands on: job's primary key.
 -- Called by: the completer.
 with outcome as (
-    select id, lease, state, delay, counts, output::jsonb,
+    select id, lease, state::{schema}.job_state, delay, counts, output::jsonb,
            case when error is not null
                 then jsonb_build_object('at', statement_timestamp()) || error::jsonb end as entry
     from unnest(
@@ -26,11 +26,11 @@ ended as (
 ),
 finalized as (
     insert into {schema}.job_finalized (
-        id, kind, queue, pool, state, priority, attempt, max_attempts, timeout, created_at, scheduled_at,
-        attempted_at, attempted_by, args, errors, tags, metadata, retry, on_discard, output
+        id, kind, queue, pool, state, priority, attempt, max_attempts, timeout_seconds, created_at, scheduled_at,
+        attempted_at, client, attempted_by, args, errors, tags, metadata, retry, on_discard, output
     )
-    select id, kind, queue, pool, final_state, priority, attempt, max_attempts, timeout, created_at, scheduled_at,
-           attempted_at, attempted_by, args,
+    select id, kind, queue, pool, final_state, priority, attempt, max_attempts, timeout_seconds, created_at, scheduled_at,
+           attempted_at, client, attempted_by, args,
            case when entry is null then errors
                 when jsonb_array_length(errors) >= 100 then (errors - 0) || entry
                 else coalesce(errors, '[]') || entry end,
@@ -39,18 +39,18 @@ finalized as (
 ),
 followed as (
     insert into {schema}.job (
-        kind, queue, pool, priority, max_attempts, timeout, state,
+        kind, queue, pool, priority, max_attempts, timeout_seconds, state,
         scheduled_at, args, retry, tags, metadata, on_discard
     )
     select next.kind, next.queue, next.pool, next.priority, next.max_attempts,
-           make_interval(secs => next.timeout_seconds),
+           next.timeout_seconds,
            case when next.pending then 'pending'
                 when due.at > statement_timestamp() then 'scheduled'
-                else 'available' end,
+                else 'available' end::{schema}.job_state,
            due.at, next.args, next.retry, next.tags, next.metadata, next.on_discard
     from ended
     cross join lateral jsonb_to_record(ended.on_discard) as next (
-        kind text, queue text, pool text, priority smallint, max_attempts integer, timeout_seconds float8,
+        kind text, queue text, pool text, priority smallint, max_attempts integer, timeout_seconds real,
         scheduled_at timestamptz, delay_seconds float8, pending boolean,
         args jsonb, retry jsonb, tags text[], metadata jsonb, on_discard jsonb
     )
