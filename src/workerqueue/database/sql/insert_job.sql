@@ -6,6 +6,7 @@
 --   $11 retry policy (JSON) or null  $12 tags or null  $13 metadata (JSON) or null
 --   $14 the job to insert if this one is discarded (JSON) or null  $15 the channel to notify
 -- Types go in as text and are cast here, so that a caller's own codecs on the connection change nothing.
+-- Stands on: idle's primary key.
 -- Called by: Client.insert of a lone caller, insert_kind, insert_tx.
 insert into {schema}.job (
     kind, args, queue, pool, priority, max_attempts, timeout_seconds, state, scheduled_at, retry, tags, metadata, on_discard
@@ -21,6 +22,8 @@ values (
 )
 returning id, created_at,
           case when state = 'available'
-                    and exists (select from {schema}.idle
-                                where idle.pool = job.pool and idle.until > statement_timestamp())
+                    -- In order, so that it is found by the index on a caller's connection, too, however many wait.
+                    and (select true from {schema}.idle
+                         where idle.pool = job.pool and idle.until > statement_timestamp()
+                         order by idle.client limit 1)
                then pg_notify($15, pool)::text end as woken

@@ -2,6 +2,7 @@
 --
 -- Marks of clients that are gone go with it.
 --   $1 the client's id
+-- Reads all of idle: as many rows as clients have pools.
 -- Called by: the producer.
 delete from {schema}.idle
 where client = $1::text or until < statement_timestamp()

@@ -1,0 +1,295 @@
+"""The plans of the statements that a working client runs: by their indexes, whatever the table holds."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from importlib.resources import files
+from typing import NamedTuple
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from tests.plans import Call, Plan, Prepared, fill, prepare, without_indexes
+from workerqueue import InsertOpts, JobArgs, JobState, migrate
+from workerqueue.config import Config
+from workerqueue.database import AsyncpgRunner, Claimed, Connection, Database, Finished, Mark
+from workerqueue.database.jobs import JobTable
+from workerqueue.database.statements import read
+from workerqueue.options import Resolver
+from workerqueue.outcome import COMPLETED, INTERRUPTED, Outcome
+
+# One table of 1,000,000 rows for all tests of a state, and so one loop for all tests.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+NOW = datetime.now(UTC)
+KINDS = [f"k{n}" for n in range(20)]
+POOLS = [f"p{n}" for n in range(5)]
+LEASE = 42
+"""What every running job of the filled tables is leased by."""
+
+
+# The statements, each as a working client calls it
+
+
+class Note(JobArgs):
+    @classmethod
+    def kind(cls) -> str:
+        return "k1"
+
+
+NEW = [Resolver(Config(), strict=False).resolve(Note(), InsertOpts(queue=POOLS[n % 5])) for n in range(100)]
+OUTCOMES = [
+    COMPLETED,
+    INTERRUPTED,
+    Outcome("failed", JobState.RETRYABLE, timedelta(minutes=1), error='{"type": "ValueError"}'),
+    Outcome("discarded", JobState.DISCARDED, error='{"type": "ValueError"}'),
+]
+
+
+def running(job_id: int) -> Claimed:
+    """Give a job as a claim gives it."""
+    return Claimed(job_id, "k1", "{}", "p1", "p1", 1, 1, 3, 60.0, NOW, NOW, NOW, None, "c1", LEASE)
+
+
+FINISHED = [Finished(running(n * 1000 + 1), OUTCOMES[n % 4]) for n in range(100)]
+
+
+def claim(jobs: JobTable, connection: Connection, marks: dict[str, Mark] | None = None) -> Awaitable[object]:
+    """Claim 100 jobs of five pools."""
+    wanted = dict.fromkeys(POOLS, 20)
+    return jobs.claim_jobs(connection, lease=7, client="c1", wanted=wanted, kinds=KINDS, marks=marks)
+
+
+HOT: dict[str, Call] = {
+    "claim_jobs": partial(claim, marks={"p1": Mark(1, NOW - timedelta(days=1), 1)}),
+    "record_outcomes": lambda jobs, connection: jobs.record_outcomes(connection, FINISHED),
+    "insert_job": lambda jobs, connection: jobs.insert_job(AsyncpgRunner(connection), NEW[0], 5.0),
+    "insert_jobs": lambda jobs, connection: jobs.insert_jobs(AsyncpgRunner(connection), NEW, 5.0),
+    "promote_due_jobs": lambda jobs, connection: jobs.promote_due_jobs(connection, 100),
+    "has_work": lambda jobs, connection: jobs.has_work(
+        connection, pools=POOLS, kinds=KINDS, horizon=timedelta(minutes=1)
+    ),
+    "release_claim": lambda jobs, connection: jobs.release_claim(connection, LEASE),
+    "release_job": lambda jobs, connection: jobs.release_job(connection, 3),
+    "get_job": lambda jobs, connection: jobs.get_job(connection, 3),
+    "mark_idle": lambda jobs, connection: jobs.mark_idle(connection, client="c1", pools=POOLS, seconds=30.0),
+    "unmark_idle": lambda jobs, connection: jobs.unmark_idle(connection, client="c1"),
+}
+
+
+class Promise(NamedTuple):
+    """What the head of a statement says about its plan."""
+
+    indexes: frozenset[str]
+    reads_whole: frozenset[str]
+
+
+def promise(name: str) -> Promise:
+    """Read it."""
+    text = read("sql", f"{name}.sql")
+    stands_on = " ".join(re.findall(r"^-- Stands on: ([^.:]*)", text, re.MULTILINE))
+    indexes = re.findall(r"job_ready|job_due", stands_on)
+    if "primary key" in stands_on:
+        indexes += [f"{table}_pkey" for table in re.findall(r"\b(?:job_finalized|job|idle)\b", stands_on)]
+    tables = {"the live table": "job", "all of idle": "idle"}
+    reads = re.findall(r"^-- Reads (the live table|all of idle)", text, re.MULTILINE)
+    return Promise(frozenset(indexes), frozenset(tables[each] for each in reads))
+
+
+# The states of the table
+
+ANALYSE = "analyze job, idle, job_finalized"
+
+
+async def leave_empty(connection: Connection) -> None:
+    """Never used, never analysed."""
+
+
+async def fill_and_analyse(connection: Connection) -> None:
+    """1,000,000 jobs and 5,000 idle marks, all known to the planner."""
+    await connection.execute("alter table job set unlogged")
+    await without_indexes(connection, fill(connection, 1_000_000))
+    await add_others(connection)
+    await connection.execute(ANALYSE)
+
+
+async def make_ready(connection: Connection) -> None:
+    """300,000 jobs of one pool, and every one of them ready: what a claim may take is most of the table."""
+    await connection.execute("alter table job set unlogged")
+    await without_indexes(connection, fill(connection, 300_000, pools=1, all_in="available"))
+    await add_others(connection)
+    await connection.execute(ANALYSE)
+
+
+async def outgrow(connection: Connection) -> None:
+    """Analysed while empty, then filled."""
+    await connection.execute(ANALYSE)
+    await fill(connection, 100_000)
+    await add_others(connection)
+
+
+async def change(connection: Connection) -> None:
+    """Analysed while all jobs were scheduled for a time far off; most of what is there has come since."""
+    await fill(connection, 20_000, all_in="scheduled")
+    await connection.execute(ANALYSE)
+    await fill(connection, 100_000)
+    await add_others(connection)
+
+
+async def drain(connection: Connection) -> None:
+    """Analysed while full, then emptied."""
+    await outgrow(connection)
+    await connection.execute(ANALYSE)
+    await connection.execute("delete from job; delete from idle")
+
+
+async def add_others(connection: Connection) -> None:
+    """Fill the other tables: marks of 1,000 clients, and finalized jobs with and without a day's table."""
+    await connection.execute(
+        """
+        insert into idle (pool, client, until)
+        select 'p' || n % 5, 'client ' || n, statement_timestamp() + '1 minute' from generate_series(1, 5000) as n;
+        insert into job_finalized (
+            id, kind, queue, pool, state, priority, attempt, max_attempts, timeout,
+            created_at, scheduled_at, args, finalized_at
+        )
+        select -n, 'k1', 'p1', 'p1', 'completed', 1, 1, 3, '1 minute',
+               now(), now(), '{}', now() - make_interval(days => n % 2)
+        from generate_series(1, 10000) as n
+        """
+    )
+
+
+STATES = {
+    "empty": leave_empty,
+    "full": fill_and_analyse,
+    "ready": make_ready,
+    "outgrown": outgrow,
+    "changed": change,
+    "drained": drain,
+}
+
+
+class Table(NamedTuple):
+    """A schema whose tables are in some state."""
+
+    state: str
+    database: Database
+    url: str
+    planned_before: dict[str, Prepared]
+    """Statements planned by a connection of ours before the first job came."""
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=STATES)
+async def table(request: pytest.FixtureRequest, database_url: str) -> AsyncGenerator[Table]:
+    """A schema in one of the states, which it keeps: autovacuum leaves it alone, and tests roll back."""
+    state: str = request.param
+    schema = f"test_plans_{state}"
+    await migrate(database_url, schema)
+    admin = await asyncpg.connect(database_url, server_settings={"search_path": schema})
+    for name in ("job", "idle", "job_finalized_default"):
+        await admin.execute(f"alter table {name} set (autovacuum_enabled = off)")
+    database = Database(database_url, schema)
+    await database.jobs.make_partition(admin, NOW.date())
+    async with database.dedicated() as early:
+        planned = {name: await prepare(early, database.jobs, call) for name, call in HOT.items()}
+        for each in planned.values():
+            await each.explain()
+        await STATES[state](admin)
+        yield Table(state, database, database_url, planned)
+    await database.close()
+    await admin.execute(f"drop schema {schema} cascade")
+    await admin.close()
+
+
+# The connections: settings decide about plans, too
+
+
+@asynccontextmanager
+async def of_ours(table: Table) -> AsyncGenerator[Connection]:
+    """Open a connection as a loop of the engine holds it."""
+    async with table.database.dedicated() as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def of_a_caller(table: Table, plan_cache_mode: str) -> AsyncGenerator[Connection]:
+    """Open a connection as an application does, planning anew for each execution or once for all."""
+    connection = await asyncpg.connect(table.url, server_settings={"plan_cache_mode": plan_cache_mode})
+    yield connection
+    await connection.close()
+
+
+Connecting = Callable[[Table], AbstractAsyncContextManager[Connection]]
+
+CONNECTIONS: dict[str, Connecting] = {
+    "ours": of_ours,
+    "a caller's, planned anew": partial(of_a_caller, plan_cache_mode="force_custom_plan"),
+    "a caller's, planned once": partial(of_a_caller, plan_cache_mode="force_generic_plan"),
+}
+by_any_connection = pytest.mark.parametrize("connecting", CONNECTIONS.values(), ids=CONNECTIONS.keys())
+
+
+PAGES = dict.fromkeys(["claim_jobs", "record_outcomes", "insert_jobs", "promote_due_jobs"], 5_000) | dict.fromkeys(
+    ["insert_job", "has_work", "release_job", "get_job", "mark_idle"], 200
+)
+"""How many pages a statement may touch, called as above; 1,000,000 rows have 17,000, and 9,000 in their indexes."""
+
+
+# The tests
+
+
+@pytest.mark.parametrize("name", HOT)
+@by_any_connection
+async def test_a_statement_keeps_to_what_its_head_says(table: Table, connecting: Connecting, name: str) -> None:
+    """It uses the indexes it stands on, and reads no table whole unless it says so."""
+    async with connecting(table) as connection:
+        plan = await (await prepare(connection, table.database.jobs, HOT[name])).explain()
+    if table.state == "empty" and connecting is not of_ours:
+        return  # reading a table without a page is right; planned again when it has some
+    hold(promise(name), plan)
+
+
+@pytest.mark.parametrize("name", HOT)
+async def test_a_plan_made_while_the_table_was_empty_is_kept_without_harm(table: Table, name: str) -> None:
+    """A connection of ours plans once: what it planned before the first job came is right for all that come."""
+    hold(promise(name), await table.planned_before[name].explain())
+
+
+def hold(promised: Promise, plan: Plan) -> None:
+    """Compare a plan to what its statement promises."""
+    of_days = {"job_finalized_pkey" for each in plan.indexes if re.fullmatch(r"job_finalized_\w+_pkey", each)}
+    assert promised.indexes <= plan.indexes | of_days, plan.text
+    assert Counter(plan.read_whole) <= Counter(promised.reads_whole), plan.text
+
+
+@pytest.mark.parametrize("table", ["full", "ready"], indirect=True)
+@by_any_connection
+@pytest.mark.parametrize(("name", "most"), PAGES.items(), ids=PAGES.keys())
+async def test_a_statement_touches_what_it_needs_of_a_million_rows(
+    table: Table, connecting: Connecting, name: str, most: int
+) -> None:
+    """What it does depends on the size of its batch and not on that of the table."""
+    async with connecting(table) as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        plan = await (await prepare(connection, table.database.jobs, HOT[name])).run()
+        await transaction.rollback()
+    assert 0 < plan.pages < most, plan.text
+
+
+async def test_every_statement_of_a_working_client_is_held() -> None:
+    """What is not here belongs to the migrations or to a table of a day, and runs once in a while."""
+    rare = re.compile(r"\w*_migrations?|create_\w+|\w+_partition")
+    on_tables = {
+        each.name.removesuffix(".sql")
+        for each in files("workerqueue.database").joinpath("sql").iterdir()
+        if "{schema}." in each.read_text()
+    }
+    assert {name for name in on_tables if not rare.fullmatch(name)} == set(HOT)
