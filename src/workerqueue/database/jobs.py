@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from operator import attrgetter
 from typing import Final, NamedTuple, TypeVar, cast
 
 from pydantic import BaseModel, JsonValue
@@ -15,7 +16,7 @@ from workerqueue.database.driver_errors import in_our_words
 from workerqueue.database.statements import statement
 from workerqueue.job import ERRORS, AttemptError, Job, JobState
 from workerqueue.options import NewJob
-from workerqueue.outcome import Outcome
+from workerqueue.outcome import COMPLETED, Outcome
 from workerqueue.payload import read_json
 
 A = TypeVar("A")
@@ -180,6 +181,9 @@ class Finished(NamedTuple):
     """How long it took."""
 
 
+_ID: Final = attrgetter("job.id")
+
+
 class JobTable:
     """The statements over `job` and `job_finalized` in one schema."""
 
@@ -302,24 +306,19 @@ class JobTable:
     ) -> set[int]:
         """Write how runs ended and give the ids of those whose lease was still good."""
         # One order for all writers of many rows, so that no two wait for each other.
-        runs = sorted(runs, key=lambda run: run.job.id)
-        outcomes = [run.outcome for run in runs]
+        runs = sorted(runs, key=_ID)
         sql = statement("record_outcomes", self._schema)
         with in_our_words(self._schema):
             rows = await connection.fetch(
                 sql,
                 [run.job.id for run in runs],
                 [run.job.lease for run in runs],
-                [outcome.state for outcome in outcomes],
-                [outcome.delay.total_seconds() for outcome in outcomes],
-                [outcome.counts for outcome in outcomes],
-                [outcome.error for outcome in outcomes],
-                [outcome.output for outcome in outcomes],
+                *_columns([run.outcome for run in runs]),
                 self._channel,
                 with_follow_ups,
                 timeout=CALL_TIMEOUT,
             )
-        return {row["id"] for row in rows}
+        return set(rows[0]["accepted"] or ())
 
     async def promote_due_jobs(self, connection: Connection, limit: int) -> tuple[int, float | None]:
         """Make at most `limit` jobs available whose time has come.
@@ -374,3 +373,16 @@ class JobTable:
 
 def _partition(day: date) -> str:
     return f"job_finalized_{day:%Y%m%d}"
+
+
+def _columns(outcomes: Sequence[Outcome]) -> Sequence[list[object] | None]:
+    """Give what outcomes hold, a list a column; none where all are the usual one: a list costs 0.2 µs a job."""
+    if all(outcome is COMPLETED for outcome in outcomes):
+        return (None,) * 5
+    return (
+        [outcome.state for outcome in outcomes],
+        [outcome.delay.total_seconds() for outcome in outcomes],
+        [outcome.counts for outcome in outcomes],
+        [outcome.error for outcome in outcomes],
+        [outcome.output for outcome in outcomes],
+    )

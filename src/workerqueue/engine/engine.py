@@ -194,11 +194,11 @@ class Engine:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    async def _work(self, stored: Claimed) -> None:
+    async def _work(self, stored: Claimed, task: asyncio.Task[None]) -> None:
         """Take one job from its claim to the completer."""
         self._emit("started", stored)
         started = monotonic()
-        outcome = await self._executor.execute(stored)
+        outcome = await self._executor.execute(stored, task)
         if stored.id in self._abandoned:
             return  # released because it would not end; what it made of itself is stale
         self._completer.add(Finished(stored, outcome, monotonic() - started))

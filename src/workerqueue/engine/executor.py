@@ -91,8 +91,8 @@ class Executor:
         """Watch no deadlines any more."""
         self._deadlines.close()
 
-    async def execute(self, stored: Claimed) -> Outcome:
-        """Work one job to its outcome, whatever its worker does."""
+    async def execute(self, stored: Claimed, task: asyncio.Task[None]) -> Outcome:
+        """Work one job to its outcome, whatever its worker does, in the task that calls this."""
         registration = self._workers.get(stored.kind)
         if registration is None:
             return INTERRUPTED  # its worker was taken away after the claim; others may have it
@@ -100,8 +100,6 @@ class Executor:
             job = _decode(registration, stored)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with this row must not touch another
             return undecodable(error, self._attempt_of(stored))
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - slots are tasks
         run = Run(stored, task, stored.timeout_seconds)
         self._runs.add(run)
         try:

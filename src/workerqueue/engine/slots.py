@@ -32,7 +32,9 @@ class Slots:
     where jobs end without waiting, a single slot works them all, and where they wait, all slots are soon awake.
     """
 
-    def __init__(self, pool: str, max_workers: int, work: Callable[[Claimed], Awaitable[None]]) -> None:
+    def __init__(
+        self, pool: str, max_workers: int, work: Callable[[Claimed, asyncio.Task[None]], Awaitable[None]]
+    ) -> None:
         self.pool = pool
         self.max_workers = max_workers
         self.busy = 0
@@ -129,7 +131,7 @@ class Slots:
             self._wake_one()
             self.busy += 1
             try:
-                await self._work(job)
+                await self._work(job, task)
             finally:
                 self.busy -= 1
                 self._finished += 1

@@ -47,7 +47,7 @@ ready as (
 update {schema}.job
 set state = 'running',
     lease = $1,
-    attempt = attempt + 1,
+    attempt = least(attempt, 32766) + 1,
     attempted_at = statement_timestamp(),
     client = $2::integer,
     -- The newest 100: snoozes may start a job any number of times.

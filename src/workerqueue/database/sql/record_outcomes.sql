@@ -4,12 +4,13 @@
 -- belong to runs that are stale. Final outcomes move the row to job_finalized; a discarded job's follow-up is
 -- inserted here, in the same commit. Of the error history the newest 100 entries are kept.
 --   $1 ids  $2 leases  $3 states  $4 delays until due, in seconds  $5 whether the start counts
---   $6 error entries (JSON without their time) or null  $7 outputs (JSON) or null  $8 the channel to notify
+--   $6 error entries (JSON without their time) or null  $7 outputs (JSON) or null; $3 to $7 may be null as a whole,
+--   where all runs are completed and have no output  $8 the channel to notify
 --   $9 whether to insert follow-ups: not where one was refused before
 -- Stands on: job's primary key.
 -- Called by: the completer.
 with outcome as (
-    select id, lease, state::{schema}.job_state, delay, counts, output::jsonb,
+    select id, lease, coalesce(state, 'completed')::{schema}.job_state as state, delay, counts, output::jsonb,
            case when error is not null
                 then jsonb_build_object('at', statement_timestamp()) || error::jsonb end as entry
     from unnest(
@@ -85,5 +86,5 @@ woken as (
         select pool from returned where state = 'available'
     ) as ready
 )
-select id, (select count(*) from woken) as woken
+select array_agg(id) as accepted, (select count(*) from woken) as woken
 from (select id from ended union all select id from returned) as accepted
