@@ -102,7 +102,7 @@ async def test_what_is_refused_leaves_nothing_in_a_transaction_that_goes_on(
             await client.insert_many_tx(tx, [*notes(2 * CHUNK), Note(text="\0")])
         await client.insert_tx(tx, Note(n=77))
     await tx.close()
-    assert await sql.fetch("select args ->> 'n' from job") == [("77",)]
+    assert await sql.fetchval("select array_agg(args ->> 'n') from job") == ["77"]
 
 
 async def test_a_caller_who_leaves_has_stored_nothing(

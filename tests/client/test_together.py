@@ -62,7 +62,8 @@ def inserts_of(client: Client, count: int) -> list[Coroutine[Any, Any, Result]]:
 
 async def stored(sql: Connection) -> dict[int, int]:
     """Read what is stored: the caller's number by the job's id."""
-    return dict(await sql.fetch("select id, (args ->> 'n')::integer from job"))
+    rows = await sql.fetch("select id, (args ->> 'n')::integer as n from job")
+    return {row["id"]: row["n"] for row in rows}
 
 
 async def test_those_who_wait_are_written_by_one_statement(
