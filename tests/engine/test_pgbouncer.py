@@ -111,6 +111,20 @@ async def test_a_client_does_through_it_what_it_does_without(
 
 
 @OLD_AND_NEW
+async def test_statements_are_prepared_where_the_pooler_keeps_them(
+    make_client: MakeClient, sql: Connection, database_url: str, statements: int
+) -> None:
+    """There they are parsed once, as without a pooler; elsewhere none is ever prepared by a name."""
+    with pgbouncer(database_url, statements=statements, sessions=1) as bouncer:
+        await make_client(database=bouncer.url).insert(Work())
+        other = await asyncpg.connect(bouncer.url, statement_cache_size=0)
+        names = [row["name"] for row in await other.fetch("select name from pg_prepared_statements")]
+        await other.close()
+    ours = [name for name in names if name]
+    assert bool(ours) == bool(statements), names
+
+
+@OLD_AND_NEW
 async def test_migrations_run_through_it(database_url: str, empty_schema: str, statements: int) -> None:
     """Several processes at once, on fewer sessions than processes: one applies the steps, the others find them done."""
     with pgbouncer(database_url, statements=statements) as bouncer:
