@@ -32,6 +32,13 @@ format: .venv/ready
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# A pooler for the tests that go through one: with root and apt-get; anywhere else they are skipped.
+.PHONY: pgbouncer
+pgbouncer:
+	@command -v pgbouncer >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get -qq update && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq install --yes pgbouncer >/dev/null; } \
+		|| echo "no pgbouncer, and none can be installed here: the tests that need it are skipped"
+
 # Every benchmark in its short form, into benchmarks/RESULTS.md and docs/benchmarks/.
 .PHONY: bench
 bench: .venv/bench

@@ -12,19 +12,29 @@ class Proxy:
     """Passes bytes on, or swallows them."""
 
     def __init__(self, database_url: str) -> None:
-        parts = urlsplit(database_url)
-        self._there = (parts.hostname or "", parts.port or 5432)
-        self._url = parts
+        self._url = urlsplit(database_url)
+        self.lead_to(database_url)
         self._writers: list[asyncio.StreamWriter] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._port = 0
+        self._hushed: set[asyncio.StreamReader] = set()
+        self._readers: set[asyncio.StreamReader] = set()
         self.silent = False
 
     @property
     def url(self) -> str:
         """Where PostgreSQL is, through this proxy."""
         return self._url._replace(netloc=f"{self._url.username}:{self._url.password}@127.0.0.1:{self._port}").geturl()
+
+    def lead_to(self, database_url: str) -> None:
+        """Lead new connections to another server."""
+        parts = urlsplit(database_url)
+        self._there = (parts.hostname or "", parts.port or 5432)
+
+    def hush(self) -> None:
+        """Swallow all that comes on the connections there are; new ones are as they should be."""
+        self._hushed |= self._readers
 
     async def come_back(self) -> None:
         """Listen, where it was before."""
@@ -46,12 +56,13 @@ class Proxy:
         there_reader, there_writer = await asyncio.open_connection(*self._there)
         self._writers += [writer, there_writer]
         for source, target in ((reader, there_writer), (there_reader, writer)):
+            self._readers.add(source)
             task = asyncio.create_task(self._pass_on(source, target))
             self._tasks.add(task)
 
     async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         while data := await source.read(65536):
-            if not self.silent:
+            if not self.silent and source not in self._hushed:
                 target.write(data)
         target.close()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
 
 from workerqueue.database.caller import Connection
+from workerqueue.database.driver_errors import STATEMENTS_ARE_LOST
 from workerqueue.database.session import ASK_TIMEOUT, has_own_session, keeps_statements, learn_types, share_sessions
 from workerqueue.errors import ConfigError
 
@@ -14,12 +15,6 @@ if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
 else:
     Pool: TypeAlias = asyncpg.Pool
-
-STATEMENTS_ARE_LOST: Final = (
-    "this goes through a pooler in transaction mode that keeps no prepared statements: give "
-    "asyncpg.create_pool(…, statement_cache_size=0), or PgBouncer 1.21 or newer max_prepared_statements, "
-    "or the client a URL"
-)
 
 
 class CallersPool:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import IntEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import asyncpg
 
-from workerqueue.database.session import change_settings, close, has_own_session, learn_types, terminate
+from workerqueue.database.caller import Connection
+from workerqueue.database.session import (
+    change_settings,
+    close,
+    has_own_session,
+    keeps_statements,
+    learn_types,
+    terminate,
+)
 
 if TYPE_CHECKING:
     DriverConnection: TypeAlias = asyncpg.Connection[asyncpg.Record]
@@ -16,7 +25,16 @@ else:
 
 CONNECT_TIMEOUT: Final = 5.0
 STATEMENTS: Final = 100
-"""Statements that a connection to PostgreSQL itself keeps prepared."""
+"""Statements that a connection keeps prepared, where they can be kept."""
+
+
+class _Way(IntEnum):
+    """How to connect: each way is good for what the ways before it are good for, and slower."""
+
+    PLAIN = 0
+    POOLED = 1
+    UNPREPARED = 2
+    """Nothing is prepared by name: each statement is sent, parsed and planned anew."""
 
 
 class Connector:
@@ -30,37 +48,45 @@ class Connector:
     def __init__(self, url: str | None, name: str) -> None:
         self._url = url
         self._name = name
-        self._meets_pooler = False
+        self._way = _Way.PLAIN
 
     async def connect(self, settings: Mapping[str, str], timeout: float) -> DriverConnection:
         """Connect within `timeout` seconds and change these settings of the session; a pooler's are left alone.
 
         Each connection is asked anew, since what a URL leads to may change while the program runs.
         """
-        connection = await self._open(timeout)
-        try:
-            if await has_own_session(connection):
-                self._meets_pooler = False
-                await change_settings(connection, settings)
+        while True:
+            way = self._way
+            connection = await self._open(way, timeout)
+            try:
+                needed = self._way = await _way_needed(connection, way)
+                if needed is _Way.PLAIN:
+                    await change_settings(connection, settings)
+                elif needed <= way:
+                    await learn_types(connection)
+            except BaseException:
+                terminate(connection)
+                raise
+            if needed <= way:
                 return connection
-            if not self._meets_pooler:
-                self._meets_pooler = True
-                await close(connection)
-                connection = await self._open(timeout)
-            await learn_types(connection)
-        except BaseException:
-            terminate(connection)
-            raise
-        return connection
+            await close(connection)
 
-    async def _open(self, timeout: float) -> DriverConnection:
+    async def _open(self, way: _Way, timeout: float) -> DriverConnection:
         return await asyncpg.connect(
             self._url,
             timeout=timeout,
             server_settings={"application_name": self._name},
-            statement_cache_size=0 if self._meets_pooler else STATEMENTS,
-            connection_class=_ThroughPooler if self._meets_pooler else asyncpg.Connection,
+            statement_cache_size=0 if way is _Way.UNPREPARED else STATEMENTS,
+            connection_class=asyncpg.Connection if way is _Way.PLAIN else _ThroughPooler,
         )
+
+
+async def _way_needed(connection: Connection, way: _Way) -> _Way:
+    if await has_own_session(connection):
+        return _Way.PLAIN
+    if way is _Way.UNPREPARED or not await keeps_statements(connection):
+        return _Way.UNPREPARED
+    return _Way.POOLED
 
 
 class _ThroughPooler(DriverConnection):

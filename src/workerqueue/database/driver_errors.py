@@ -21,6 +21,11 @@ UNAVAILABLE = (
 )
 _NOT_MIGRATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError)
 
+STATEMENTS_ARE_LOST = (
+    "the connection goes through a pooler in transaction mode, where prepared statements are lost: make it (or its "
+    "pool) with statement_cache_size=0, or set max_prepared_statements in PgBouncer 1.21 or newer"
+)
+
 # Classes of SQLSTATE that blame the data of a statement rather than the statement or the server.
 _DATA_CLASSES = ("22", "23", "54")
 
@@ -46,6 +51,8 @@ def in_our_words(schema: str) -> Generator[None]:
             f"schema {schema!r} is not migrated: run `workerqueue migrate up --schema {schema}`, "
             f"or await migrate(database, schema={schema!r})"
         ) from None
+    except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError):
+        raise DatabaseError(STATEMENTS_ARE_LOST) from None
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
         why = "there is no such database" if error.sqlstate == "3D000" else "wrong user or password"
         raise DatabaseError(f"PostgreSQL does not let us in: {why} ({error.sqlstate})") from None

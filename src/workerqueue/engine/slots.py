@@ -150,6 +150,7 @@ class Slots:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._waking = False  # one that is cancelled before its first step never comes
         self._wake_one()
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a slot of pool %s failed", self.pool, exc_info=error)
