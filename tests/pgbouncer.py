@@ -26,7 +26,9 @@ STARTS_WITHIN = 10.0
 class PgBouncer:
     """One pooler on a free port of its own, as a user without rights: it refuses to run as root."""
 
-    def __init__(self, database_url: str, folder: Path, *, mode: str, sessions: int, statements: int) -> None:
+    def __init__(
+        self, database_url: str, folder: Path, *, mode: str, sessions: int, statements: int, in_turn: bool
+    ) -> None:
         self._parts = urlsplit(database_url)
         self._port = _free_port()
         self._ini = folder / "pgbouncer.ini"
@@ -35,7 +37,10 @@ class PgBouncer:
         user, password = unquote(self._parts.username or ""), unquote(self._parts.password or "")
         _write(users, f'"{user}" "{password}"\n')
         kept = f"max_prepared_statements = {statements}\n" if _version() >= KEEPS_STATEMENTS else ""
-        _write(self._ini, _settings(self._parts, self._port, users, mode, sessions) + kept)
+        _write(
+            self._ini,
+            _settings(self._parts, self._port, users, mode, sessions) + kept + f"server_round_robin = {in_turn:d}\n",
+        )
 
     @property
     def url(self) -> str:
@@ -68,7 +73,7 @@ class PgBouncer:
 
 @contextmanager
 def pgbouncer(
-    database_url: str, *, mode: str = "transaction", sessions: int = 2, statements: int = 0
+    database_url: str, *, mode: str = "transaction", sessions: int = 2, statements: int = 0, in_turn: bool = False
 ) -> Generator[PgBouncer]:
     """Run a pooler with so many server sessions, that keeps so many prepared statements; skip where there is none."""
     if not _binary():
@@ -78,7 +83,7 @@ def pgbouncer(
     with tempfile.TemporaryDirectory(prefix="pgbouncer-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o711)
-        bouncer = PgBouncer(database_url, folder, mode=mode, sessions=sessions, statements=statements)
+        bouncer = PgBouncer(database_url, folder, mode=mode, sessions=sessions, statements=statements, in_turn=in_turn)
         bouncer.start()
         try:
             yield bouncer

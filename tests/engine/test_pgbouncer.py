@@ -29,6 +29,7 @@ from workerqueue import (
     migrate,
 )
 from workerqueue.database import Connection, Database, listening
+from workerqueue.database.session import has_own_session, share_sessions
 from workerqueue.engine import notifier
 from workerqueue.errors import DatabaseError
 
@@ -176,6 +177,7 @@ async def test_the_application_can_go_by_its_name(make_client: MakeClient, sql: 
     assert seen == 1
 
 
+@pytest.mark.req("K19")
 async def test_where_nothing_is_delivered_a_worker_polls_and_nobody_is_told(
     make_client: MakeClient, sql: Connection, bouncer: PgBouncer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -237,6 +239,22 @@ async def test_a_worker_listens_again_when_that_works(
         await until_none_live(sql)
         await client.close()
     assert [record.getMessage() for record in caplog.records].count("Notifications arrive again") == 1
+
+
+@pytest.mark.parametrize("sessions", [1, 2, 3])
+@pytest.mark.parametrize("in_turn", [False, True], ids=["the last used first", "in turn"])
+async def test_sharing_is_seen_however_sessions_are_handed_out(database_url: str, sessions: int, in_turn: bool) -> None:
+    """With few sessions or many, the last used first or one after the other."""
+    with pgbouncer(database_url, sessions=sessions, in_turn=in_turn) as bouncer:
+        clients = [await asyncpg.connect(bouncer.url, statement_cache_size=0) for _ in range(3)]
+        for each in clients[:sessions]:  # so that there are as many as there can be
+            await each.execute("begin")
+        for each in clients[:sessions]:
+            await each.execute("commit")
+        assert await share_sessions(clients[0], clients[1])
+        assert not await has_own_session(clients[0])
+        for each in clients:
+            await each.close()
 
 
 async def test_sharing_that_was_not_seen_is_noticed_by_what_does_not_arrive(

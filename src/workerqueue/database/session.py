@@ -18,8 +18,8 @@ from workerqueue.database.driver_errors import UNAVAILABLE
 
 ASK_TIMEOUT: Final = 5.0
 
-_ROUNDS: Final = 3
-"""One pair of answers shows most poolers for what they are; two that hand sessions out in turn take more."""
+_ROUNDS: Final = 4
+"""One answer each shows most poolers for what they are; where sessions are kept busy by others it takes more."""
 
 _ARRAYS: Final = ("text", "bigint", "integer", "smallint", "float8", "boolean", "timestamptz")
 
@@ -36,10 +36,12 @@ async def share_sessions(one: Connection, other: Connection) -> bool:
     """
     ones: set[int] = set()
     others: set[int] = set()
-    for _ in range(_ROUNDS):
-        ones.add(await _session(one))
-        others.add(await _session(other))
-    return len(ones) > 1 or ones == others or bool(ones & others) or len(others) > 1
+    # Each goes twice in a row: sessions that are handed out in turn would else look like each one's own.
+    for connection, seen in ((one, ones), (other, others), (other, others), (one, ones)) * _ROUNDS:
+        seen.add(await _session(connection))
+        if len(seen) > 1 or ones & others:
+            return True
+    return False
 
 
 async def keeps_statements(connection: Connection) -> bool:
