@@ -15,7 +15,7 @@ from benchmarks.jobs import Noop, noops
 from benchmarks.loop import run
 from workerqueue import Client
 
-CREDIT: Final = 1_000
+CREDIT: Final = 5_000
 CALLERS: Final = 50
 
 

@@ -61,16 +61,21 @@ async def _flowing(bench: Bench, schema: str, way: str) -> AsyncGenerator[tuple[
     async with started(bench, "benchmarks.inserter", [schema, way]) as process:
         if process.stdin is None:
             raise RuntimeError("the inserter has no standard input")
-        give = process.stdin.write
-        pulse = Pulse(CREDIT, lambda: give(b"."))
-        give(b"." * (AHEAD // CREDIT))
+        leave = process.stdin
+
+        def give() -> None:
+            if not leave.is_closing():  # jobs are worked after the last of it, too
+                leave.write(b".")
+
+        pulse = Pulse(CREDIT, give)
+        leave.write(b"." * (AHEAD // CREDIT))
         async with Client(bench.url, config=one_queue(), workers=_pulsing(pulse), schema=schema) as client:
             await client.start()
             async with asyncio.timeout(60):
                 while not pulse.count:  # noqa: ASYNC110 - the inserter takes a moment to start
                     await asyncio.sleep(0.01)
             yield pulse, process.pid
-            process.stdin.close()
+            leave.close()
             await process.wait()
             await client.stop()
 
