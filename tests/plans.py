@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import asyncpg.prepared_stmt
 
+from tests.calls import Call
 from workerqueue.database import Connection
 from workerqueue.database.jobs import JobTable
 
 if TYPE_CHECKING:
     PreparedStatement: TypeAlias = asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]
-
-Call = Callable[[JobTable, Connection], Awaitable[object]]
-"""Calls one statement by its method."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,9 @@ class Plan:
 
     @property
     def read_whole(self) -> list[str]:
-        """The tables it reads from one end to the other, each as often as it does."""
-        return [node.table for node in self.nodes if node.type == "Seq Scan" and node.table]
+        """The tables, but for PostgreSQL's own, that it reads from one end to the other, each as often as it does."""
+        tables = [node.table for node in self.nodes if node.type == "Seq Scan" and node.table]
+        return [table for table in tables if not table.startswith("pg_")]
 
 
 class Prepared:
@@ -152,7 +151,7 @@ async def fill(
     await connection.execute(
         """
         insert into job (kind, queue, pool, state, priority, scheduled_at, lease, attempt, args)
-        select kind, pool, pool, state, priority,
+        select kind, null, pool, state::job_state, priority,
                statement_timestamp() + make_interval(secs => case when is_due then -n else n end),
                case when state = 'running' then 42 end, case when state = 'running' then 1 else 0 end, '{"n": 1}'
         from generate_series(1, $1::integer) as n

@@ -41,13 +41,11 @@ class Pool:
         self.gate.set()
         self.started: list[int] = []
         self.ended: list[int] = []
-        self.tasks: set[asyncio.Task[object]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         self.most = 0
         self.before: Callable[[Claimed], None] = lambda _: None
 
-    async def _work(self, job: Claimed) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    async def _work(self, job: Claimed, task: asyncio.Task[None]) -> None:
         self.tasks.add(task)
         self.started.append(job.id)
         self.most = max(self.most, self.slots.busy)
@@ -329,9 +327,8 @@ async def test_no_job_is_cancelled_by_the_one_before_it() -> None:
     ended: list[int] = []
     all_ended = asyncio.Event()
 
-    async def work(job: Claimed) -> None:
-        task = asyncio.current_task()
-        if job.id == 0 and task is not None:
+    async def work(job: Claimed, task: asyncio.Task[None]) -> None:
+        if job.id == 0:
             task.cancel()
             return
         await asyncio.sleep(0)

@@ -36,11 +36,15 @@ TRANSACTION_TIMEOUT: Final = 30.0
 DEDICATED: Final = 4
 """Connections a working client holds for itself: to listen, to claim, to complete, to schedule."""
 
-PLANNED_ONCE: Final = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
+PLANNED_ONCE: Final = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+}
 """For connections that run only our statements: one plan, by the indexes that the statements stand on.
 
 A plan made while the table was empty would read the whole table, and be kept when it has grown (inserted and worked
-at once: 67 µs of PostgreSQL a job).
+at once: 67 µs of PostgreSQL a job); one made while it held some hundred jobs would sort all that are ready.
 """
 
 
