@@ -73,6 +73,7 @@ HOT: dict[str, Call] = {
 }
 
 RARE: dict[str, Call] = {
+    "register_client": lambda jobs, connection: jobs.register_client(connection, "c1"),
     "find_partition": lambda jobs, connection: jobs.find_partition(connection, NOW.date()),
     "make_partition": lambda jobs, connection: jobs.make_partition(connection, NOW.date()),
 }

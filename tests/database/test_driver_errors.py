@@ -49,7 +49,7 @@ STATEMENTS: dict[str, tuple[str, tuple[object, ...], type[DatabaseError]]] = {
     "a number too large for the driver": ("select $1::integer", (2**40,), RefusedDataError),
     "a key that is there": ("insert into migration (version, name) values (1, $1)", (SECRET,), RefusedDataError),
     "a check": ("insert into job (kind, state) values ('k', $1)", (SECRET,), RefusedDataError),
-    "a null": ("insert into job (kind, queue) values ($1, null)", (SECRET,), RefusedDataError),
+    "a null": ("insert into job (kind, pool) values ($1, null)", (SECRET,), RefusedDataError),
     "no such function": ("select nothing($1::text)", (SECRET,), DatabaseError),
     "a syntax error": (f"selekt '{SECRET}'", (), DatabaseError),
     "a transaction of its own": (

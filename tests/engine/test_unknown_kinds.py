@@ -175,7 +175,8 @@ async def test_a_claim_is_planned_to_walk_the_index_however_few_jobs_there_are(
         """
         insert into job (kind, pool, priority, state, scheduled_at)
         select 'k' || n % 20, case n % 5 when 0 then 'default' else 'p' || n % 5 end, n % 3,
-               case when n % 10 = 0 then 'available' else 'scheduled' end::job_state, statement_timestamp() - n * interval '1 s'
+               case when n % 10 = 0 then 'available' else 'scheduled' end::job_state,
+               statement_timestamp() - n * interval '1 s'
         from generate_series(1, $1::integer) as n
         """,
         jobs,

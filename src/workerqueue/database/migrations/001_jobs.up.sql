@@ -90,9 +90,10 @@ create view {schema}.job_all as
 select id, kind, coalesce(queue, pool) as queue, pool, state, priority, attempt, max_attempts,
        make_interval(secs => timeout_seconds) as timeout, created_at, scheduled_at, attempted_at,
        (
-           select array_agg(coalesce(client.id, worker.number::text) order by worker.place)
+           select array_agg(coalesce(
+               (select client.id from {schema}.client where client.number = worker.number), worker.number::text
+           ) order by place)
            from unnest(attempted_by || every.client) with ordinality as worker (number, place)
-           left join {schema}.client on client.number = worker.number
            where worker.number is not null
        ) as attempted_by,
        finalized_at, args, errors, tags, metadata, retry, on_discard, output

@@ -49,9 +49,10 @@ returning id, kind, args::text, queue, pool, priority, attempt, max_attempts, ti
                     or retry is not null
                then json_build_object(
                    'attempted_by', (
-                       select json_agg(coalesce(client.id, worker.number::text) order by worker.place)
+                       select json_agg(coalesce(
+                           (select id from {schema}.client where client.number = worker.number), worker.number::text
+                       ) order by place)
                        from unnest(attempted_by || $2::integer) with ordinality as worker (number, place)
-                       left join {schema}.client on client.number = worker.number
                    ),
                    'errors', errors, 'tags', tags, 'metadata', metadata, 'retry', retry
                )::text end as rest
