@@ -28,7 +28,7 @@ class System:
 
 OURS: Final = System("workerqueue", "workerqueue-postgres", 60_000)
 PEERS: Final = (
-    System("procrastinate", "procrastinate", 1_000),
+    System("procrastinate", "procrastinate", 800),
     System("pgqueuer", "pgqueuer", 25_000),
     System("chancy", "chancy", 10_000),
     System("awa", "awa-pg", 9_000),
