@@ -46,8 +46,9 @@ class Plan:
 
     @property
     def read_whole(self) -> list[str]:
-        """The tables it reads from one end to the other, each as often as it does."""
-        return [node.table for node in self.nodes if node.type == "Seq Scan" and node.table]
+        """The tables, but for PostgreSQL's own, that it reads from one end to the other, each as often as it does."""
+        tables = [node.table for node in self.nodes if node.type == "Seq Scan" and node.table]
+        return [table for table in tables if not table.startswith("pg_")]
 
 
 class Prepared:

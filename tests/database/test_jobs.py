@@ -448,7 +448,7 @@ async def test_a_claim_begins_at_its_mark(client: Client, door: Database, sql: C
     mark = Mark(1, early.scheduled_at, early.id)
 
     claimed = await door.jobs.claim_jobs(
-        sql, lease=next(_leases), client="c1", wanted={"default": 9}, kinds=["note"], marks={"default": mark}
+        sql, lease=next(_leases), client="c1", wanted={"default": 9}, kinds=["note"], marks={"default": [mark]}
     )
 
     assert [job.id for job in claimed] == [urgent.id, late.id, lazy.id]

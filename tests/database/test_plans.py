@@ -60,14 +60,15 @@ def running(job_id: int) -> Claimed:
 FINISHED = [Finished(running(n * 1000 + 1), OUTCOMES[n % 4]) for n in range(100)]
 
 
-def claim(jobs: JobTable, connection: Connection, marks: dict[str, Mark] | None = None) -> Awaitable[object]:
+def claim(jobs: JobTable, connection: Connection, marks: dict[str, list[Mark]] | None = None) -> Awaitable[object]:
     """Claim 100 jobs of five pools."""
     wanted = dict.fromkeys(POOLS, 20)
     return jobs.claim_jobs(connection, lease=7, client="c1", wanted=wanted, kinds=KINDS, marks=marks)
 
 
 HOT: dict[str, Call] = {
-    "claim_jobs": partial(claim, marks={"p1": Mark(1, NOW - timedelta(days=1), 1)}),
+    "claim_jobs": partial(claim, marks={"p1": [Mark(1, NOW - timedelta(days=1), 1), Mark(2, NOW, 0)]}),
+    "find_marks": lambda jobs, connection: jobs.find_marks(connection, pools=POOLS, seen_ago=1.5),
     "record_outcomes": lambda jobs, connection: jobs.record_outcomes(connection, FINISHED),
     "insert_job": lambda jobs, connection: jobs.insert_job(AsyncpgRunner(connection), NEW[0], 5.0),
     "insert_jobs": lambda jobs, connection: jobs.insert_jobs(AsyncpgRunner(connection), NEW, 5.0),

@@ -4,7 +4,7 @@ from workerqueue.database.caller import AsyncpgRunner, Connection, Runner, in_ca
 from workerqueue.database.callers_pool import Pool
 from workerqueue.database.connection import Database
 from workerqueue.database.driver_errors import RefusedDataError, in_our_words
-from workerqueue.database.jobs import Claimed, Finished, Inserted, JobTable, Mark, StoredJob
+from workerqueue.database.jobs import Claimed, Finished, Inserted, JobTable, Mark, StoredJob, Walked
 from workerqueue.database.migrate import Migration, Migrations, migrate, migrations_script
 from workerqueue.database.reconnect import keep_trying
 from workerqueue.database.url import database_is_named
@@ -24,6 +24,7 @@ __all__ = [
     "RefusedDataError",
     "Runner",
     "StoredJob",
+    "Walked",
     "database_is_named",
     "in_callers_transaction",
     "in_our_words",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import accumulate
 from typing import Final, NamedTuple, TypeVar, cast
 
 from pydantic import BaseModel, JsonValue
@@ -91,6 +92,15 @@ class Mark(NamedTuple):
 
 NO_MARK: Final = Mark(PRIORITIES.start, datetime.min.replace(tzinfo=UTC), 0)
 """The place before every job."""
+
+
+class Walked(NamedTuple):
+    """What a look at some pools has walked over."""
+
+    until: datetime
+    """It saw what was due before this moment, except for what was committed late."""
+    places: Sequence[tuple[str, int, int]]
+    """Pool, priority, and how many entries lie there before that moment; not exact where they are many."""
 
 
 class Extras(BaseModel):
@@ -241,14 +251,17 @@ class JobTable:
         client: str,
         wanted: Mapping[str, int],
         kinds: Collection[str],
-        marks: Mapping[str, Mark] | None = None,
+        marks: Mapping[str, Sequence[Mark]] | None = None,
     ) -> list[Claimed]:
         """Claim up to the wanted number of each pool's ready jobs, in the order they are to run.
 
-        What lies before a pool's mark, at the mark's priority, is not looked at.
+        What lies before a mark of a pool, at the mark's priority, is not looked at; a pool's marks are in order, one
+        for a priority.
         """
         sql = statement("claim_jobs", self._schema)
-        at = [(marks or {}).get(pool, NO_MARK) for pool in wanted]
+        by_pool = [(marks or {}).get(pool, ()) for pool in wanted]
+        begins = [mark for of_pool in by_pool for mark in (NO_MARK, *of_pool)]
+        last = list(accumulate(len(of_pool) + 1 for of_pool in by_pool))
         with in_our_words(self._schema):
             rows = await connection.fetch(
                 sql,
@@ -257,15 +270,26 @@ class JobTable:
                 list(wanted),
                 list(wanted.values()),
                 list(kinds),
-                [mark.priority for mark in at],
-                [mark.scheduled_at for mark in at],
-                [mark.id for mark in at],
+                [end - len(of_pool) for end, of_pool in zip(last, by_pool, strict=True)],
+                last,
+                [mark.priority for mark in begins],
+                [mark.scheduled_at for mark in begins],
+                [mark.id for mark in begins],
+                [end for of_pool in by_pool for end in (*(mark.priority for mark in of_pool), PRIORITIES.stop)],
                 timeout=CALL_TIMEOUT,
             )
         claimed = [Claimed._make((*row, client, lease)) for row in rows]
         # An UPDATE returns its rows in no order.
         claimed.sort(key=lambda job: (job.priority, job.scheduled_at, job.id))
         return claimed
+
+    async def find_marks(self, connection: Connection, *, pools: Collection[str], seen_ago: float) -> Walked:
+        """Tell what a look at these pools walked over that was complete so many seconds ago."""
+        sql = statement("find_marks", self._schema)
+        with in_our_words(self._schema):
+            rows = await connection.fetch(sql, list(pools), seen_ago, timeout=CALL_TIMEOUT)
+        places = [(row["pool"], row["priority"], row["jobs"]) for row in rows if row["pool"] is not None]
+        return Walked(rows[0]["until"], places)
 
     async def mark_idle(self, connection: Connection, *, client: str, pools: Collection[str], seconds: float) -> None:
         """Say that a client waits to be told of new jobs, for so many seconds."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from time import monotonic
 from typing import Final
 
@@ -23,6 +23,8 @@ JITTER: Final = 0.1
 MAX_CLAIM: Final = 1_000
 BUSY_PAUSE: Final = 0.002
 """Seconds between two looks while many jobs come and nobody is told of them."""
+SECOND_LOOK: Final = 0.05
+"""Seconds from a look that found nothing of what was hinted at to one before the marks."""
 
 
 class Producer:
@@ -51,6 +53,7 @@ class Producer:
         self._poll_interval = poll_interval
         self._concurrency = concurrency
         self._may_have_work: set[str] = set(pools)
+        self._hinted: set[str] = set()
         self._changed = asyncio.Event()
         self._stopping = False
         self._stopped = asyncio.Event()
@@ -64,9 +67,10 @@ class Producer:
         """Note that a pool may have ready jobs; `None` means any."""
         if pool is None:
             self._may_have_work.update(self._pools)
-            self._marks.clear()
+            self._marks.ask()
         elif pool in self._pools:
             self._may_have_work.add(pool)
+            self._hinted.add(pool)
         else:
             return
         self._changed.set()
@@ -98,6 +102,7 @@ class Producer:
         if self._stopping:
             return
         async with self._database.dedicated(durable=False) as connection:
+            self._marks.clear()
             self.hint(None)
             await self._release_unanswered(connection)
             self._idle.forget()
@@ -141,6 +146,8 @@ class Producer:
     async def _claim(self, connection: Connection, wanted: Mapping[str, int]) -> None:
         # A hint that comes while the claim is under way may be about a job the claim no longer saw.
         self._may_have_work.difference_update(wanted)
+        hinted = self._hinted & wanted.keys()
+        self._hinted -= hinted
         self._claiming = True
         lease, marks, began = secrets.randbits(63), self._marks.current(), monotonic()
         try:
@@ -164,9 +171,17 @@ class Producer:
             by_pool[job.pool].append(job)
         for name, jobs in by_pool.items():
             self._pools[name].hand(jobs)
-            self._marks.note(name, jobs[-1] if jobs else None, began)
             if len(jobs) == wanted[name]:
                 self._may_have_work.add(name)
+        if not all(by_pool[name] for name in hinted):
+            self._marks.ask()  # what was hinted at may lie before them
+        if self._marks.note(wanted, by_pool, began):
+            await self._find_marks(connection, wanted)
+
+    async def _find_marks(self, connection: Connection, pools: Collection[str]) -> None:
+        """Ask what the last look has walked over."""
+        began, seen_ago = monotonic(), self._marks.seen_ago()
+        self._marks.found(await self._database.jobs.find_marks(connection, pools=pools, seen_ago=seen_ago), began)
 
     async def _rest(self, connection: Connection) -> None:
         """Wait for a hint, a free slot or the poll interval; be told of new jobs only while there are few."""
@@ -179,6 +194,8 @@ class Producer:
             self._may_have_work.update(self._pools)
             return
         pause = self._poll_interval * (1 - random.uniform(0, JITTER))  # noqa: S311 - jitter, not a secret
+        if not self._may_have_work:
+            pause = min(pause, max(self._marks.due_in(), SECOND_LOOK))
         with anyio.move_on_after(pause) as waiting:
             await self._changed.wait()
         if waiting.cancelled_caught:

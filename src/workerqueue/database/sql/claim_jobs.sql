@@ -2,45 +2,32 @@
 --
 --   $1 lease: a random number that every write of these runs must repeat
 --   $2 the client's id  $3 pools  $4 how many jobs of each pool  $5 the kinds this client can work
---   $6 $7 $8 each pool's mark (priority, scheduled_at, id): what lies before it at its own priority is not looked
---      at again, because it was claimed, or can't be worked here; dead entries there would make every claim slower
--- Stands on: job_ready, walked for each pool from its first entry or its mark.
+--   $6 $7 the first and the last of each pool's segments among those that follow
+--   $8 $9 $10 where a segment begins (priority, scheduled_at, id), itself not in it  $11 the priority it ends before
+-- A pool's segments lie in the order in which its jobs run. What lies between two of them is not looked at: it was
+-- claimed, or can't be worked here, and dead entries and other people's jobs would make every claim slower.
+-- Stands on: job_ready, walked from the beginning of one segment after the other until a pool's room is filled.
 -- Called by: the producer.
-with wanted as (
-    select *
-    from unnest($3::text[], $4::integer[], $6::smallint[], $7::timestamptz[], $8::bigint[])
-        as wanted (pool, room, mark_priority, mark_at, mark_id)
-),
-ready as (
+with ready as (
     select next.id
-    from wanted
+    from unnest($3::text[], $4::integer[], $6::integer[], $7::integer[]) as wanted (pool, room, first, last)
     cross join lateral (
-        select id
-        from (
-            -- What is more urgent than the mark is always looked at.
-            select urgent.id
-            from (
-                select job.id
-                from {schema}.job
-                where job.pool = wanted.pool and job.state = 'available' and job.kind = any ($5::text[])
-                  and job.priority < wanted.mark_priority
-                order by job.priority, job.scheduled_at, job.id
-                limit wanted.room
-                for update skip locked
-            ) as urgent
-            union all
-            select following.id
-            from (
-                select job.id
-                from {schema}.job
-                where job.pool = wanted.pool and job.state = 'available' and job.kind = any ($5::text[])
-                  and (job.priority, job.scheduled_at, job.id)
-                      > (wanted.mark_priority, wanted.mark_at, wanted.mark_id)
-                order by job.priority, job.scheduled_at, job.id
-                limit wanted.room
-                for update skip locked
-            ) as following
-        ) as both_parts
+        -- Unsorted on purpose: the segments come in the order of their arrays, and a sort would begin them all.
+        select found.id
+        from unnest(
+            ($8::smallint[])[first:last], ($9::timestamptz[])[first:last], ($10::bigint[])[first:last],
+            ($11::integer[])[first:last]
+        ) as segment (priority, at, id, until_priority)
+        cross join lateral (
+            select job.id
+            from {schema}.job
+            where job.pool = wanted.pool and job.state = 'available' and job.kind = any ($5::text[])
+              and (job.priority, job.scheduled_at, job.id) > (segment.priority, segment.at, segment.id)
+              and job.priority < segment.until_priority
+            order by job.priority, job.scheduled_at, job.id
+            limit wanted.room
+            for update skip locked
+        ) as found
         limit wanted.room
     ) as next
 )
