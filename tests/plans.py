@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import asyncpg.prepared_stmt
 
+from tests.calls import Call
 from workerqueue.database import Connection
 from workerqueue.database.jobs import JobTable
 
 if TYPE_CHECKING:
     PreparedStatement: TypeAlias = asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]
-
-Call = Callable[[JobTable, Connection], Awaitable[object]]
-"""Calls one statement by its method."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,79 @@
+"""The statements of a working client, each called by its method and with what a client under load gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Final
+
+from workerqueue import InsertOpts, JobArgs, JobState
+from workerqueue.config import Config
+from workerqueue.database import AsyncpgRunner, Claimed, Connection, Finished, Mark
+from workerqueue.database.jobs import JobTable
+from workerqueue.options import Resolver
+from workerqueue.outcome import COMPLETED, INTERRUPTED, Outcome
+
+Call = Callable[[JobTable, Connection], Awaitable[object]]
+
+INSERT_TIMEOUT: Final = 0.2
+"""Seconds."""
+
+NOW = datetime.now(UTC)
+KINDS = [f"k{n}" for n in range(20)]
+POOLS = [f"p{n}" for n in range(5)]
+LEASE = 42
+"""What every running job of the filled tables is leased by."""
+
+
+class Note(JobArgs):
+    @classmethod
+    def kind(cls) -> str:
+        return "k1"
+
+
+NEW = [Resolver(Config(), strict=False).resolve(Note(), InsertOpts(queue=POOLS[n % 5])) for n in range(100)]
+OUTCOMES = [
+    COMPLETED,
+    INTERRUPTED,
+    Outcome("failed", JobState.RETRYABLE, timedelta(minutes=1), error='{"type": "ValueError"}'),
+    Outcome("discarded", JobState.DISCARDED, error='{"type": "ValueError"}'),
+]
+
+
+def running(job_id: int) -> Claimed:
+    """Give a job as a claim gives it."""
+    return Claimed(job_id, "k1", "{}", "p1", "p1", 1, 1, 3, 60.0, NOW, NOW, NOW, None, "c1", LEASE)
+
+
+FINISHED = [Finished(running(n * 1000 + 1), OUTCOMES[n % 4]) for n in range(100)]
+
+
+def claim(jobs: JobTable, connection: Connection, marks: dict[str, list[Mark]] | None = None) -> Awaitable[object]:
+    """Claim 100 jobs of five pools."""
+    wanted = dict.fromkeys(POOLS, 20)
+    return jobs.claim_jobs(connection, lease=7, client="c1", wanted=wanted, kinds=KINDS, marks=marks)
+
+
+HOT: dict[str, Call] = {
+    "claim_jobs": partial(claim, marks={"p1": [Mark(1, NOW - timedelta(days=1), 1), Mark(2, NOW, 0)]}),
+    "find_marks": lambda jobs, connection: jobs.find_marks(connection, pools=POOLS, seen_ago=1.5),
+    "record_outcomes": lambda jobs, connection: jobs.record_outcomes(connection, FINISHED),
+    "insert_job": lambda jobs, connection: jobs.insert_job(AsyncpgRunner(connection), NEW[0], INSERT_TIMEOUT),
+    "insert_jobs": lambda jobs, connection: jobs.insert_jobs(AsyncpgRunner(connection), NEW, INSERT_TIMEOUT),
+    "promote_due_jobs": lambda jobs, connection: jobs.promote_due_jobs(connection, 100),
+    "has_work": lambda jobs, connection: jobs.has_work(
+        connection, pools=POOLS, kinds=KINDS, horizon=timedelta(minutes=1)
+    ),
+    "release_claim": lambda jobs, connection: jobs.release_claim(connection, LEASE),
+    "release_job": lambda jobs, connection: jobs.release_job(connection, 3),
+    "get_job": lambda jobs, connection: jobs.get_job(connection, 3),
+    "mark_idle": lambda jobs, connection: jobs.mark_idle(connection, client="c1", pools=POOLS, seconds=30.0),
+    "unmark_idle": lambda jobs, connection: jobs.unmark_idle(connection, client="c1"),
+}
+
+RARE: dict[str, Call] = {
+    "find_partition": lambda jobs, connection: jobs.find_partition(connection, NOW.date()),
+    "make_partition": lambda jobs, connection: jobs.make_partition(connection, NOW.date()),
+}
+"""What runs once in a while."""
