@@ -48,12 +48,23 @@ bench: .venv/bench
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/bench.txt
 	@touch $@
 
+# The environments of the queues that `python -m benchmarks peers` compares; it also makes them itself.
+.PHONY: peers
+peers: .venv/ready
+	$(BIN)/python -m benchmarks.peers.environment
+PEERS := procrastinate pgqueuer chancy awa
+PEER_PINS := benchmarks/peers/requirements
+
 # Pins every package with its hashes, for all platforms; index addresses are left out on purpose.
 lock:
 	uv pip compile --universal --generate-hashes --no-header --python-version 3.11 \
 		pyproject.toml --group dev -o requirements/dev.txt
 	uv pip compile --universal --generate-hashes --no-header --python-version 3.11 \
 		-c requirements/dev.txt pyproject.toml --group bench -o requirements/bench.txt
+	for peer in $(PEERS); do \
+		uv pip compile --universal --generate-hashes --no-header --python-version 3.11 \
+			$(PEER_PINS)/$$peer.in -o $(PEER_PINS)/$$peer.txt || exit 1; \
+	done
 
 clean:
-	rm -rf .venv .workerqueue
+	rm -rf .venv .venv-peers .workerqueue

@@ -21,6 +21,7 @@ from benchmarks import (
 )
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure, Samples
+from benchmarks.peers import compare as peers
 
 
 class Benchmark(Protocol):
@@ -59,4 +60,5 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "dynamic": dynamic,
     "idle": idle,
     "processes": processes,
+    "peers": peers,
 }

@@ -43,6 +43,11 @@ class Sizes:
     delayed: int
     delayed_seconds: float
     idle_seconds: float
+    peers_seconds: float
+    """That each workload of `peers` takes a system, about."""
+    peers_bulk: int
+    """Jobs of a bulk insert of `peers`."""
+    peers_picks: int
 
 
 FULL: Final = Sizes(
@@ -66,6 +71,9 @@ FULL: Final = Sizes(
     delayed=5_000,
     delayed_seconds=10.0,
     idle_seconds=20.0,
+    peers_seconds=5.0,
+    peers_bulk=20_000,
+    peers_picks=300,
 )
 
 SHORT: Final = Sizes(
@@ -89,6 +97,9 @@ SHORT: Final = Sizes(
     delayed=5_000,
     delayed_seconds=10.0,
     idle_seconds=20.0,
+    peers_seconds=1.0,
+    peers_bulk=10_000,
+    peers_picks=100,
 )
 
 TINY: Final = Sizes(
@@ -112,4 +123,7 @@ TINY: Final = Sizes(
     delayed=50,
     delayed_seconds=0.5,
     idle_seconds=1.0,
+    peers_seconds=0.1,
+    peers_bulk=200,
+    peers_picks=5,
 )

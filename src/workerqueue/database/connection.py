@@ -46,6 +46,11 @@ PLANNED_ONCE: Final = {
 A plan made while the table was empty would read the whole table, and be kept when it has grown (inserted and worked
 at once: 67 µs of PostgreSQL a job); one made while it held some hundred jobs would sort all that are ready.
 """
+FOR_CLAIMS: Final = {"synchronous_commit": "off", "enable_bitmapscan": "off"}
+"""For the connection that claims, besides: losing a claim in a crash of the server only runs a job again.
+
+A plan made while the table held some hundred jobs would sort all that are ready, and be kept.
+"""
 
 
 class Database:
@@ -163,12 +168,12 @@ class Database:
         """Hold a connection that nobody else uses, outside the pool where the pool is ours.
 
         Its statements are planned once: planning one for a batch of ids takes as long as running it. Without
-        `durable`, what it commits may be lost in a crash of the server: right for claims, whose loss only runs
-        a job again. Through a pooler neither holds: sessions there are not ours to change.
+        `durable` it is the one that claims, and what it commits may be lost in a crash of the server. Through a
+        pooler neither holds: sessions there are not ours to change.
         """
         settings = dict(PLANNED_ONCE)
         if not durable:
-            settings["synchronous_commit"] = "off"
+            settings |= FOR_CLAIMS
         if self._callers is not None:
             async with self.acquire() as connection:
                 with in_our_words(self.schema):

@@ -87,7 +87,7 @@ create unlogged table {schema}.idle (
 
 -- Every job, for reading: its queue by name, its clients by their ids, its timeout as an interval.
 create view {schema}.job_all as
-select id, kind, coalesce(queue, pool) as queue, pool, state, priority, attempt, max_attempts,
+select id, kind, coalesce(queue, pool) as queue, pool, state::text as state, priority, attempt, max_attempts,
        make_interval(secs => timeout_seconds) as timeout, created_at, scheduled_at, attempted_at,
        (
            select array_agg(coalesce(

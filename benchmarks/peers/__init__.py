@@ -1,0 +1,1 @@
+"""The same workloads on other queues, each run by its own worker in an environment of its own."""

@@ -1,0 +1,1 @@
+"""The peers' adapters: each is run by its peer's own environment, where alone the peer can be imported."""
