@@ -229,7 +229,7 @@ async def test_no_statement_calls_what_a_sharded_database_refuses(sql: Connectio
 async def finish(door: Database, sql: Connection, client: Client) -> int:
     """Have one job completed, and give its id."""
     inserted = await client.insert(Note())
-    (job,) = await door.jobs.claim_jobs(sql, lease=1, client="c1", wanted={"default": 1}, kinds=["note"])
+    (job,) = await door.jobs.claim_jobs(sql, lease=1, client="c1", number=1, wanted={"default": 1}, kinds=["note"])
     await door.jobs.record_outcomes(sql, [Finished(job, COMPLETED)])
     return inserted.job.id
 
@@ -273,7 +273,7 @@ async def test_a_job_is_seen_once_wherever_it_lives(client: Client, door: Databa
 
     job_id = (await client.insert(Note())).job.id
     assert await seen() == [(job_id, "available", False, None)]
-    (job,) = await door.jobs.claim_jobs(sql, lease=1, client="c1", wanted={"default": 1}, kinds=["note"])
+    (job,) = await door.jobs.claim_jobs(sql, lease=1, client="c1", number=1, wanted={"default": 1}, kinds=["note"])
     assert await seen() == [(job_id, "running", False, None)]
     await door.jobs.record_outcomes(sql, [Finished(job, Outcome("completed", JobState.COMPLETED, output="1"))])
     assert await seen() == [(job_id, "completed", True, "1")]

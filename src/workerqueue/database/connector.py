@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+import anyio
 import asyncpg
 
 from workerqueue.database.caller import Connection
@@ -55,21 +56,22 @@ class Connector:
 
         Each connection is asked anew, since what a URL leads to may change while the program runs.
         """
-        while True:
-            way = self._way
-            connection = await self._open(way, timeout)
-            try:
-                needed = self._way = await _way_needed(connection, way)
-                if needed is _Way.PLAIN:
-                    await change_settings(connection, settings)
-                elif needed <= way:
-                    await learn_types(connection)
-            except BaseException:
-                terminate(connection)
-                raise
-            if needed <= way:
-                return connection
-            await close(connection)
+        with anyio.fail_after(timeout):  # asking has steps without a deadline of their own
+            while True:
+                way = self._way
+                connection = await self._open(way, timeout)
+                try:
+                    needed = self._way = await _way_needed(connection, way)
+                    if needed is _Way.PLAIN:
+                        await change_settings(connection, settings)
+                    elif needed <= way:
+                        await learn_types(connection)
+                except BaseException:
+                    terminate(connection)
+                    raise
+                if needed <= way:
+                    return connection
+                await close(connection)
 
     async def _open(self, way: _Way, timeout: float) -> DriverConnection:
         return await asyncpg.connect(

@@ -82,7 +82,7 @@ class _Ear:
         connection = self._connection
         connection.add_termination_listener(self._end)
         try:
-            with in_our_words(self._database.schema):
+            with in_our_words(self._database.schema), anyio.fail_after(ASK_TIMEOUT):
                 await connection.add_listener(self._database.channel, self._pass_on)
                 await connection.add_listener(self._own_channel, self._hear)
             yield

@@ -6,6 +6,7 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from time import monotonic
 from typing import Final
 
 import anyio
@@ -14,7 +15,9 @@ from anyio.abc import TaskStatus
 from workerqueue.engine.engine import Engine
 
 LOOK: Final = 0.1
-"""Seconds between two looks whether a draining client has nothing left to do."""
+"""Seconds between two looks whether a draining client has nothing left to do, at least."""
+SHARE: Final = 20
+"""How many times as long as a look the pause after it is: beside a large table looks would take all the time."""
 
 _log = logging.getLogger("workerqueue.client")
 
@@ -93,6 +96,8 @@ class Ending:
     async def _watch_work(self, engine: Engine, horizon: timedelta) -> None:
         """End when nothing is left to work."""
         # Other clients finish work too, so nothing here can tell when the last of it is done.
-        while not engine.is_idle or await engine.has_work(horizon):  # noqa: ASYNC110
-            await anyio.sleep(LOOK)
+        began = monotonic()
+        while not engine.is_idle or await engine.has_work(horizon):
+            await anyio.sleep(max(LOOK, SHARE * (monotonic() - began)))
+            began = monotonic()
         self._begun.set()

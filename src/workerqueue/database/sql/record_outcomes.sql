@@ -85,6 +85,9 @@ woken as (
         union
         select pool from returned where state = 'available'
     ) as ready
+    where exists (
+        select from {schema}.idle where idle.pool = ready.pool and idle.until > statement_timestamp()
+    )
 )
 select array_agg(id) as accepted, (select count(*) from woken) as woken
 from (select id from ended union all select id from returned) as accepted
