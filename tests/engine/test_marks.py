@@ -306,6 +306,22 @@ def test_finding_marks_takes_its_share_of_the_time_too(table: Table) -> None:
     assert answers == [False] * (SHARE - 1) + [True] * 2
 
 
+def test_a_look_before_marks_is_slow_and_asks_nothing(table: Table) -> None:
+    """What it walks over is known; only a look from the marks that is slow meets something new."""
+    table.step = 0.001
+    looker = Looker(table)
+    for _ in range(100):
+        table.insert(1, due=-60, is_known=False)
+    looker.look()
+    took = looker.took[0]
+    table.now += SHARE * took + INTERVAL
+    assert shape(looker.marks.current()) == []
+    began = table.now
+    assert table.claim(1, []) == []
+    assert not looker.marks.note({"p": 1}, {"p": []}, began)
+    assert shape(looker.marks.current()) == [1]
+
+
 def test_a_claim_of_many_jobs_is_not_slow_for_taking_its_time(table: Table) -> None:
     """Ten milliseconds are much for nothing, and little for a thousand jobs."""
     marks = Marks(INTERVAL)

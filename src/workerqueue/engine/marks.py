@@ -96,7 +96,8 @@ class Marks:
         is_slow = took > SLOW + SLOW_JOB * count
         if looked_before:
             self._round_took += took
-        elif is_slow:
+            return False  # it was slow because it passed over marks; they hold again
+        if is_slow:
             self._round_took = max(self._round_took, took)
         return is_slow and now >= self._find_again_at
 
