@@ -244,9 +244,12 @@ async def test_dropping_a_day_takes_its_jobs_and_no_others(client: Client, door:
     kept = await finish(door, sql, client)
     await sql.execute(
         """
-        insert into job_finalized
-        select -n, kind, queue, pool, state, priority, attempt, max_attempts, timeout_seconds, created_at, scheduled_at,
-               attempted_at, attempted_by, $1::date::timestamp at time zone 'UTC' + n * interval '1 day', args
+        insert into job_finalized (
+            id, kind, pool, state, priority, attempt, max_attempts, timeout_seconds, created_at, scheduled_at,
+            args, finalized_at
+        )
+        select -n, kind, pool, state, priority, attempt, max_attempts, timeout_seconds, created_at, scheduled_at,
+               args, $1::date::timestamp at time zone 'UTC' + n * interval '1 day'
         from job_finalized, unnest('{0, 0.5, 0.99999}'::float8[]) as n
         """,
         yesterday,
