@@ -36,15 +36,11 @@ TRANSACTION_TIMEOUT: Final = 30.0
 DEDICATED: Final = 4
 """Connections a working client holds for itself: to listen, to claim, to complete, to schedule."""
 
-PLANNED_ONCE: Final = {
-    "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",
-    "enable_bitmapscan": "off",
-}
+PLANNED_ONCE: Final = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
 """For connections that run only our statements: one plan, by the indexes that the statements stand on.
 
 A plan made while the table was empty would read the whole table, and be kept when it has grown (inserted and worked
-at once: 67 µs of PostgreSQL a job); one made while it held some hundred jobs would sort all that are ready.
+at once: 67 µs of PostgreSQL a job).
 """
 FOR_CLAIMS: Final = {"synchronous_commit": "off", "enable_bitmapscan": "off"}
 """For the connection that claims, besides: losing a claim in a crash of the server only runs a job again.

@@ -13,8 +13,11 @@ with outcome as (
     select id, lease, coalesce(state, 'completed')::{schema}.job_state as state, delay, counts, output::jsonb,
            case when error is not null
                 then jsonb_build_object('at', statement_timestamp()) || error::jsonb end as entry
-    from unnest(
-        $1::bigint[], $2::bigint[], $3::text[], $4::float8[], $5::boolean[], $6::text[], $7::text[]
+    -- The subscripts are there for the planner alone: of them it expects a thousand rows, of arrays ten, and for
+    -- ten it may compare every job with every outcome.
+    from rows from (
+        unnest($1::bigint[]), unnest($2::bigint[]), unnest($3::text[]), unnest($4::float8[]), unnest($5::boolean[]),
+        unnest($6::text[]), unnest($7::text[]), generate_subscripts($1::bigint[], 1)
     ) as outcome (id, lease, state, delay, counts, error, output)
 ),
 ended as (
