@@ -15,10 +15,10 @@ from workerqueue.database import AsyncpgRunner, Database, RefusedDataError, Runn
 from workerqueue.job import InsertResult
 from workerqueue.options import NewJob, Payload
 
-MAX_BATCH: Final = 500
+MAX_BATCH: Final = 200
 WRITERS: Final = 2
 """Statements under way at once: one is encoded or written to disk while the next one is run."""
-WORTH_A_WRITER: Final = 200
+WORTH_A_WRITER: Final = 60
 """Waiting callers for whom a second statement is begun; for fewer, two would only halve the batches."""
 
 
