@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
@@ -124,19 +124,13 @@ class Database:
         finally:
             await _release(pool, connection)
 
-    @asynccontextmanager
-    async def inserting(self, timeout: float) -> AsyncGenerator[Connection]:
+    def inserting(self, timeout: float) -> AbstractAsyncContextManager[Connection]:
         """Take a connection for single inserts.
 
         It is one of a few that nothing else uses, so that a lone caller's insert is one round trip and nothing
         else. Of a caller's pool it is one like any other.
         """
-        if self._callers is not None:
-            async with self.acquire(timeout) as connection:
-                yield connection
-            return
-        async with self._inserting.take(timeout) as connection:
-            yield connection
+        return self._inserting.take(timeout) if self._callers is None else self.acquire(timeout)
 
     @asynccontextmanager
     async def begin(self, connection: Connection, timeout: float) -> AsyncGenerator[None]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -30,23 +30,12 @@ class KeptConnections:
         self._connect = connect
         self._free: list[Connection] = []
 
-    @asynccontextmanager
-    async def take(self, timeout: float) -> AsyncGenerator[Connection]:
+    def take(self, timeout: float) -> Taken:
         """Take a connection, or make one within `timeout` seconds; one whose statement broke off is dropped.
 
-        Raises:
-            DatabaseUnavailableError: If none could be had in that time.
+        Entering raises DatabaseUnavailableError if none could be had in that time.
         """
-        connection = self._pop() or await self._connect(timeout)
-        try:
-            yield connection
-        except RefusedDataError:  # the connection is as good as before
-            self._keep(connection)
-            raise
-        except BaseException:
-            connection.terminate()
-            raise
-        self._keep(connection)
+        return Taken(self, timeout)
 
     async def close(self) -> None:
         """Close those that nobody uses."""
@@ -56,15 +45,41 @@ class KeptConnections:
                 with suppress(*UNAVAILABLE, asyncpg.PostgresError):
                     await connection.close(timeout=1.0)
 
-    def _pop(self) -> Connection | None:
+    async def pop(self, timeout: float) -> Connection:
+        """Give a connection that nobody uses, or make one."""
         while self._free:
             connection = self._free.pop()
             if not connection.is_closed():
                 return connection
-        return None
+        return await self._connect(timeout)
 
-    def _keep(self, connection: Connection) -> None:
+    def keep(self, connection: Connection) -> None:
+        """Take a connection back."""
         if len(self._free) < MOST:
             self._free.append(connection)
         else:
             connection.terminate()
+
+
+# By hand, since a generator's context manager costs a lone insert as much as finding its settings does.
+class Taken:
+    """A connection while it is used for one statement, or for several of a writer."""
+
+    __slots__ = ("_connection", "_kept", "_timeout")
+
+    def __init__(self, kept: KeptConnections, timeout: float) -> None:
+        self._kept = kept
+        self._timeout = timeout
+        self._connection: Connection | None = None
+
+    async def __aenter__(self) -> Connection:
+        self._connection = await self._kept.pop(self._timeout)
+        return self._connection
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._connection is None:
+            return
+        if kind is None or issubclass(kind, RefusedDataError):
+            self._kept.keep(self._connection)
+        else:
+            self._connection.terminate()
