@@ -9,7 +9,7 @@ from typing import Final
 
 from workerqueue import InsertOpts, JobArgs, JobState
 from workerqueue.config import Config
-from workerqueue.database import AsyncpgRunner, Claimed, Connection, Finished, Mark
+from workerqueue.database import AsyncpgRunner, Claimed, ClientRow, Connection, Finished, Mark
 from workerqueue.database.jobs import JobTable
 from workerqueue.options import Resolver
 from workerqueue.outcome import COMPLETED, INTERRUPTED, Outcome
@@ -68,12 +68,15 @@ HOT: dict[str, Call] = {
     "release_claim": lambda jobs, connection: jobs.release_claim(connection, LEASE),
     "release_job": lambda jobs, connection: jobs.release_job(connection, 3),
     "get_job": lambda jobs, connection: jobs.get_job(connection, 3),
+    "beat": lambda jobs, connection: jobs.beat(connection, 3, 10.0),
     "mark_idle": lambda jobs, connection: jobs.mark_idle(connection, client="c1", pools=POOLS, seconds=30.0),
     "unmark_idle": lambda jobs, connection: jobs.unmark_idle(connection, client="c1"),
 }
 
 RARE: dict[str, Call] = {
-    "register_client": lambda jobs, connection: jobs.register_client(connection, "c1"),
+    "end_client": lambda jobs, connection: jobs.end_client(connection, 3),
+    "rescue_jobs": lambda jobs, connection: jobs.rescue_jobs(connection, 10.0),
+    "register_client": lambda jobs, connection: jobs.register_client(connection, ClientRow("c1", "h", 1, POOLS, KINDS)),
     "find_partition": lambda jobs, connection: jobs.find_partition(connection, NOW.date()),
     "make_partition": lambda jobs, connection: jobs.make_partition(connection, NOW.date()),
 }

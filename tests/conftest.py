@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from workerqueue import Client, Config, Workers, migrate
-from workerqueue.database import Connection, Pool
+from workerqueue.database import ClientRow, Connection, Database, Pool
 from workerqueue.embedded import Server, postgres
 
 # Durability is PostgreSQL's to keep; what is tested here is ours, and faster without it.
@@ -64,6 +64,15 @@ async def sql(database_url: str, schema: str) -> AsyncGenerator[Connection]:
     await connection.close()
 
 
+@pytest.fixture
+async def door(database_url: str, schema: str, sql: Connection) -> AsyncGenerator[Database]:
+    """The database of the test's schema, and a client there that works: `c1`, which has the number 1."""
+    made = Database(database_url, schema)
+    await made.jobs.register_client(sql, ClientRow("c1", "h", 1, [], []))
+    yield made
+    await made.close()
+
+
 class MakeClient(Protocol):
     """Makes a client of the test's schema; see `Client` for the settings."""
 
@@ -79,6 +88,8 @@ class MakeClient(Protocol):
         concurrency: int | None = None,
         poll_interval: float = 0.2,
         stop_timeout: float = 10.0,
+        heartbeat_interval: float = 3.0,
+        lease_ttl: float = 10.0,
         insert_timeout: float = 10.0,
     ) -> Client:
         """Make it."""
@@ -102,6 +113,8 @@ async def make_client(database_url: str, schema: str) -> AsyncGenerator[MakeClie
         concurrency: int | None = None,
         poll_interval: float = 0.2,
         stop_timeout: float = 10.0,
+        heartbeat_interval: float = 3.0,
+        lease_ttl: float = 10.0,
         insert_timeout: float = 10.0,
     ) -> Client:
         client = Client(
@@ -114,6 +127,8 @@ async def make_client(database_url: str, schema: str) -> AsyncGenerator[MakeClie
             concurrency=concurrency,
             poll_interval=poll_interval,
             stop_timeout=stop_timeout,
+            heartbeat_interval=heartbeat_interval,
+            lease_ttl=lease_ttl,
             insert_timeout=insert_timeout,
         )
         made.append(client)

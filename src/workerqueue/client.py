@@ -75,6 +75,10 @@ class Client:
         id: The client's id, written on what it works; by default host, process and a random part.
         concurrency: The most jobs at once over all pools; by default the sum of the pools.
         poll_interval: How often to look for jobs when nothing is heard from the database (seconds if a number).
+        heartbeat_interval: How often a working client says that it is alive (seconds if a number); at most a third of
+            `lease_ttl`, so that two signs may be lost.
+        lease_ttl: How long a client may be silent before others take it for dead and free its jobs (seconds if a
+            number). The same for all clients of a schema.
         stop_timeout: How long `stop` lets running jobs finish before it cancels them (seconds if a number).
         insert_timeout: How long an insert may take before it raises (seconds if a number).
 
@@ -94,6 +98,8 @@ class Client:
         concurrency: int | None = None,
         poll_interval: Duration = 1.0,
         stop_timeout: Duration = 30.0,
+        heartbeat_interval: Duration = 3.0,
+        lease_ttl: Duration = 10.0,
         insert_timeout: Duration = 10.0,
     ) -> None:
         self.id = id or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -101,6 +107,13 @@ class Client:
         self.workers = Workers() if workers is None else workers
         self._poll_interval = _setting("poll_interval", poll_interval, positive)
         self._stop_timeout = _setting("stop_timeout", stop_timeout, not_negative)
+        self._heartbeat_interval = _setting("heartbeat_interval", heartbeat_interval, positive)
+        self._lease_ttl = _setting("lease_ttl", lease_ttl, positive)
+        if self._heartbeat_interval * 3 > self._lease_ttl:
+            raise ConfigError(
+                f"heartbeat_interval: expected at most a third of lease_ttl ({self._lease_ttl}), got "
+                f"{self._heartbeat_interval}: a client whose beats come late would be taken for dead"
+            )
         self._insert_timeout = _setting("insert_timeout", insert_timeout, positive).total_seconds()
         if concurrency is not None and concurrency < 1:
             raise ConfigError(f"concurrency: expected at least 1, got {concurrency}")
@@ -340,6 +353,8 @@ class Client:
             self.id,
             self.events,
             poll_interval=self._poll_interval.total_seconds(),
+            heartbeat_interval=self._heartbeat_interval.total_seconds(),
+            lease_ttl=self._lease_ttl.total_seconds(),
             concurrency=self._concurrency,
         )
 

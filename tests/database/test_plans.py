@@ -138,6 +138,10 @@ async def table(request: pytest.FixtureRequest, database_url: str) -> AsyncGener
         await admin.execute(f"alter table {name} set (autovacuum_enabled = off)")
     database = Database(database_url, schema)
     await database.jobs.make_partition(admin, NOW.date())
+    await admin.execute(
+        "insert into client (id, host, pid, pools, kinds) select 'c' || n, 'h', n, '{}', '{}'"
+        " from generate_series(1, 1000) as n"
+    )
     async with database.dedicated() as early:
         planned = {name: await prepare(early, database.jobs, call) for name, call in HOT.items()}
         for each in planned.values():

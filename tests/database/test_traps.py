@@ -31,14 +31,6 @@ class Note(JobArgs):
 
 
 @pytest.fixture
-async def door(database_url: str, schema: str) -> AsyncGenerator[Database]:
-    """The database of the test's schema."""
-    made = Database(database_url, schema)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
 async def client(database_url: str, schema: str) -> AsyncGenerator[Client]:
     """A client that inserts."""
     async with Client(database_url, schema=schema, config=Config(), strict=False) as made:

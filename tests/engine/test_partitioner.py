@@ -50,14 +50,6 @@ async def clock(sql: Connection, monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-@pytest.fixture
-async def door(database_url: str, schema: str) -> AsyncGenerator[Database]:
-    """The database of the test's schema."""
-    made = Database(database_url, schema)
-    yield made
-    await made.close()
-
-
 @asynccontextmanager
 async def running(*databases: Database) -> AsyncGenerator[None]:
     """Run a partitioner for each of some clients."""

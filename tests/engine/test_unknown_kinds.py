@@ -119,13 +119,11 @@ class Looks:
 
 
 @pytest.fixture
-async def looks(database_url: str, schema: str, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Looks]:
+async def looks(door: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Looks]:
     """A connection as the producer has it, on which every look that claims too little counts as slow."""
     monkeypatch.setattr(module, "SLOW", 0.0)
-    database = Database(database_url, schema)
-    async with database.dedicated(durable=False) as connection:
-        yield Looks(connection, database.jobs)
-    await database.close()
+    async with door.dedicated(durable=False) as connection:
+        yield Looks(connection, door.jobs)
 
 
 async def test_jobs_of_unknown_kinds_are_walked_once(looks: Looks, sql: Connection) -> None:

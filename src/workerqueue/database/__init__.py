@@ -4,14 +4,27 @@ from workerqueue.database.caller import AsyncpgRunner, Connection, Runner, in_ca
 from workerqueue.database.callers_pool import Pool
 from workerqueue.database.connection import Database
 from workerqueue.database.driver_errors import RefusedDataError, in_our_words
-from workerqueue.database.jobs import Claimed, Finished, Inserted, JobTable, Mark, StoredJob, Walked
+from workerqueue.database.jobs import (
+    Beat,
+    Claimed,
+    ClientRow,
+    Finished,
+    Inserted,
+    JobTable,
+    Mark,
+    Rescued,
+    StoredJob,
+    Walked,
+)
 from workerqueue.database.migrate import Migration, Migrations, migrate, migrations_script
 from workerqueue.database.reconnect import keep_trying
 from workerqueue.database.url import database_is_named
 
 __all__ = [
     "AsyncpgRunner",
+    "Beat",
     "Claimed",
+    "ClientRow",
     "Connection",
     "Database",
     "Finished",
@@ -22,6 +35,7 @@ __all__ = [
     "Migrations",
     "Pool",
     "RefusedDataError",
+    "Rescued",
     "Runner",
     "StoredJob",
     "Walked",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 import asyncpg
 
@@ -13,8 +14,10 @@ from workerqueue.errors import ConfigError
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    DriverConnection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 else:
     Pool: TypeAlias = asyncpg.Pool
+    DriverConnection: TypeAlias = asyncpg.Connection
 
 
 class CallersPool:
@@ -53,3 +56,17 @@ class CallersPool:
             return False  # not known; the driver's errors name the cure as well
         async with self._pool.acquire(timeout=ASK_TIMEOUT) as other:
             return await share_sessions(connection, other)
+
+
+class _HowItConnects(Protocol):
+    """What a pool of the driver keeps to itself: how it makes its connections."""
+
+    _connect: Callable[..., Awaitable[DriverConnection]]
+    _connect_args: Sequence[object]
+    _connect_kwargs: Mapping[str, object]
+
+
+async def connect_like(pool: Pool, settings: Mapping[str, object]) -> DriverConnection:
+    """Make a connection as a caller's pool makes its own, but for these settings; it belongs to the loop that runs."""
+    how = cast("_HowItConnects", pool)
+    return await how._connect(*how._connect_args, **{**how._connect_kwargs, **settings})  # noqa: SLF001 - see above

@@ -13,8 +13,8 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from workerqueue.database.caller import Connection
-from workerqueue.database.callers_pool import CallersPool, Pool
-from workerqueue.database.connector import CONNECT_TIMEOUT, Connector, DriverConnection
+from workerqueue.database.callers_pool import CallersPool, DriverConnection, Pool
+from workerqueue.database.connector import CONNECT_TIMEOUT, Connector
 from workerqueue.database.driver_errors import UNAVAILABLE, in_our_words
 from workerqueue.database.jobs import JobTable
 from workerqueue.database.kept import KeptConnections
@@ -57,20 +57,38 @@ class Database:
             environment says.
         schema: The schema that holds the tables.
         name: What the connections call themselves to the server.
+        connector: Connects instead of by `source`.
     """
 
-    def __init__(self, source: str | Pool | None, schema: str, name: str = "workerqueue") -> None:
+    def __init__(
+        self,
+        source: str | Pool | None,
+        schema: str,
+        name: str = "workerqueue",
+        *,
+        connector: Connector | None = None,
+    ) -> None:
         quoted_schema(schema)
         self.schema = schema
+        self._name = name
         digest = hashlib.blake2b(schema.encode(), digest_size=8).hexdigest()
         self.channel = f"workerqueue_{digest}"
         self.jobs = JobTable(schema, self.channel)
         self._callers = CallersPool(source) if isinstance(source, asyncpg.Pool) else None
-        url = None if isinstance(source, asyncpg.Pool) else source or find_database_url()
-        self._connector = Connector(url, name)
+        if connector is None:
+            connector = Connector(None if isinstance(source, asyncpg.Pool) else source or find_database_url(), name)
+        self._connector = connector
         self._pool: Pool | None = source if isinstance(source, asyncpg.Pool) else None
         self._listener = Listener(self)
         self._inserting = KeptConnections(partial(_until_there_is_one, partial(self._connect, PLANNED_ONCE)))
+
+    def for_another_loop(self) -> Database:
+        """Give a door of its own to the same database: a connection belongs to the event loop it was made in.
+
+        Of a caller's pool only how it connects is taken, none of its connections.
+        """
+        connector = self._connector if self._callers is None else Connector(None, self._name, like=self._pool)
+        return Database(None, self.schema, self._name, connector=connector)
 
     @property
     def is_open(self) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Any, Final
 
 import anyio
 import asyncpg
 
 from workerqueue.database.caller import Connection
+from workerqueue.database.callers_pool import DriverConnection, Pool, connect_like
 from workerqueue.database.session import (
     change_settings,
     close,
@@ -18,11 +19,6 @@ from workerqueue.database.session import (
     learn_types,
     terminate,
 )
-
-if TYPE_CHECKING:
-    DriverConnection: TypeAlias = asyncpg.Connection[asyncpg.Record]
-else:
-    DriverConnection: TypeAlias = asyncpg.Connection
 
 CONNECT_TIMEOUT: Final = 5.0
 STATEMENTS: Final = 100
@@ -44,11 +40,13 @@ class Connector:
     Args:
         url: Where it is; `None` leaves it to the `PG*` variables.
         name: What the connections call themselves to the server.
+        like: A pool to connect like, instead of by a URL.
     """
 
-    def __init__(self, url: str | None, name: str) -> None:
+    def __init__(self, url: str | None, name: str, like: Pool | None = None) -> None:
         self._url = url
         self._name = name
+        self._like = like
         self._way = _Way.PLAIN
 
     async def connect(self, settings: Mapping[str, str], timeout: float) -> DriverConnection:
@@ -74,13 +72,15 @@ class Connector:
                 await close(connection)
 
     async def _open(self, way: _Way, timeout: float) -> DriverConnection:
-        return await asyncpg.connect(
-            self._url,
-            timeout=timeout,
-            server_settings={"application_name": self._name},
-            statement_cache_size=0 if way is _Way.UNPREPARED else STATEMENTS,
-            connection_class=asyncpg.Connection if way is _Way.PLAIN else _ThroughPooler,
-        )
+        settings: dict[str, Any] = {
+            "timeout": timeout,
+            "server_settings": {"application_name": self._name},
+            "statement_cache_size": 0 if way is _Way.UNPREPARED else STATEMENTS,
+            "connection_class": asyncpg.Connection if way is _Way.PLAIN else _ThroughPooler,
+        }
+        if self._like is not None:
+            return await connect_like(self._like, settings)
+        return await asyncpg.connect(self._url, **settings)
 
 
 async def _way_needed(connection: Connection, way: _Way) -> _Way:

@@ -83,6 +83,35 @@ class StoredJob(NamedTuple):
         )
 
 
+class ClientRow(NamedTuple):
+    """What others may know of a client that works."""
+
+    id: str
+    host: str
+    pid: int
+    pools: Sequence[str]
+    kinds: Sequence[str]
+
+
+class Beat(NamedTuple):
+    """What a heartbeat hears back."""
+
+    alive: bool
+    """Whether the client still counts as alive; if not, its jobs are others'."""
+    overdue: bool
+    """Whether another client has not beaten for too long."""
+
+
+class Rescued(NamedTuple):
+    """What became of the clients that were declared dead, and of their jobs."""
+
+    dead: Sequence[str]
+    """Their ids."""
+    returned: int
+    discarded: int
+    """Jobs whose last attempt it was."""
+
+
 class Mark(NamedTuple):
     """A place in the order in which a pool's jobs run."""
 
@@ -247,13 +276,32 @@ class JobTable:
         ids, at, _ = cast("tuple[list[int], datetime, object]", rows[0])
         return Inserted(ids, at)
 
-    async def register_client(self, connection: Connection, client: str) -> int:
-        """Give a client its number: the one it had before, if it is known."""
+    async def register_client(self, connection: Connection, client: ClientRow) -> int:
+        """Make a client's row, and give the number that its jobs name it by."""
         with in_our_words(self._schema):
             number: int = await connection.fetchval(
-                statement("register_client", self._schema), client, timeout=CALL_TIMEOUT
+                statement("register_client", self._schema), *client, timeout=CALL_TIMEOUT
             )
         return number
+
+    async def beat(self, connection: Connection, number: int, dead_after: float) -> Beat:
+        """Say that a client is alive; others are dead after `dead_after` seconds without a beat."""
+        with in_our_words(self._schema):
+            rows = await connection.fetch(statement("beat", self._schema), number, dead_after, timeout=CALL_TIMEOUT)
+        return Beat._make(rows[0])
+
+    async def end_client(self, connection: Connection, number: int) -> None:
+        """Say that a client has stopped and runs no job any more."""
+        with in_our_words(self._schema):
+            await connection.execute(statement("end_client", self._schema), number, timeout=CALL_TIMEOUT)
+
+    async def rescue_jobs(self, connection: Connection, dead_after: float) -> Rescued:
+        """Declare dead who has not beaten for `dead_after` seconds, and free the jobs that no living client runs."""
+        with in_our_words(self._schema):
+            rows = await connection.fetch(
+                statement("rescue_jobs", self._schema), dead_after, self._channel, timeout=CALL_TIMEOUT
+            )
+        return Rescued._make(rows[0][:3])
 
     async def claim_jobs(
         self,

@@ -14,8 +14,9 @@ import anyio
 from workerqueue.config import QueueConfig
 from workerqueue.database import Claimed, Database, Finished
 from workerqueue.engine.completer import Completer
-from workerqueue.engine.executor import Executor
+from workerqueue.engine.executor import Executor, Interruption
 from workerqueue.engine.notifier import pass_on_hints
+from workerqueue.engine.presence import Presence
 from workerqueue.engine.producer import Producer
 from workerqueue.engine.slots import Slots
 from workerqueue.errors import DatabaseError
@@ -47,6 +48,8 @@ class Engine:
         client: The client's id, written on what it claims.
         events: Told of everything that happens to a run.
         poll_interval: Seconds between looks at the database when nothing is heard from it.
+        heartbeat_interval: Seconds between two signs of life.
+        lease_ttl: Seconds without one after which a client is dead, and its jobs are freed.
         concurrency: The most jobs at once over all pools; `None` leaves it to the pools.
     """
 
@@ -59,6 +62,8 @@ class Engine:
         events: Events,
         *,
         poll_interval: float,
+        heartbeat_interval: float,
+        lease_ttl: float,
         concurrency: int | None,
     ) -> None:
         self._database = database
@@ -68,11 +73,21 @@ class Engine:
         self._executor = Executor(workers, client)
         self._completer = Completer(database, self._written)
         self._pools = {name: Slots(name, queue.max_workers, self._work) for name, queue in queues.items()}
+        self._presence = Presence(
+            database,
+            client,
+            list(queues),
+            self._kinds,
+            heartbeat_interval=heartbeat_interval,
+            lease_ttl=lease_ttl,
+            on_lost=self._lost,
+        )
         self._producer = Producer(
             database,
             self._pools,
             self._kinds,
             client,
+            self._presence,
             self._give_back,
             poll_interval=poll_interval,
             concurrency=concurrency,
@@ -136,6 +151,7 @@ class Engine:
                 await self._stop_starting()
                 await self._cut_off(CANCEL_GRACE if grace else HURRIED_GRACE)
                 await self._write_the_rest()
+                await self._presence.end()
                 await self._end()
 
     def hurry(self) -> None:
@@ -154,12 +170,18 @@ class Engine:
         """Release a job that was claimed and has not been started."""
         self._completer.add(Finished(job, INTERRUPTED))
 
+    def _lost(self) -> None:
+        """Drop what is in hand: this client was declared dead, and others have its jobs."""
+        for slots in self._pools.values():
+            slots.take_back()
+        self._executor.interrupt_all(Interruption.LOST)
+
     async def _cut_off(self, grace: float) -> None:
         """Cancel what runs; release what does not end, and leave its worker to itself."""
         if not self.running:
             return
         _log.warning("Cancelling %s that did not end in time", _jobs(self.running))
-        self._executor.interrupt_all()
+        self._executor.interrupt_all(Interruption.STOP)
         await self._wait_for_runs(grace)
         for run in self._executor.runs:
             self._abandoned.add(run.stored.id)

@@ -41,6 +41,8 @@ class Interruption(Enum):
 
     TIMEOUT = "timeout"
     STOP = "stop"
+    LOST = "lost"
+    """The client was declared dead: what comes of the run is no longer taken."""
 
 
 @dataclass(slots=True, eq=False)
@@ -82,10 +84,10 @@ class Executor:
         """The runs under way."""
         return list(self._runs)
 
-    def interrupt_all(self) -> None:
-        """Cut off every run for a stop."""
+    def interrupt_all(self, why: Interruption) -> None:
+        """Cut off every run."""
         for run in self.runs:
-            run.interrupt(Interruption.STOP)
+            run.interrupt(why)
 
     def close(self) -> None:
         """Watch no deadlines any more."""
@@ -119,7 +121,7 @@ class Executor:
             error = caught  # a worker's SystemExit, too, must not end the process
         for _ in range(run.cancellations):
             run.task.uncancel()  # the engine's own; anybody else's is left, and ends the slot
-        if run.interruption is Interruption.STOP:
+        if run.interruption in (Interruption.STOP, Interruption.LOST):
             return INTERRUPTED
         if run.interruption is Interruption.TIMEOUT:
             late = JobTimeoutError(f"the attempt took longer than its timeout of {timedelta(seconds=run.timeout)}")

@@ -15,6 +15,7 @@ import anyio
 from workerqueue.database import Claimed, Connection, Database, keep_trying
 from workerqueue.engine.idleness import Idleness
 from workerqueue.engine.marks import Marks
+from workerqueue.engine.presence import Presence
 from workerqueue.engine.slots import Slots
 
 _log = logging.getLogger("workerqueue.engine")
@@ -40,6 +41,7 @@ class Producer:
         pools: Mapping[str, Slots],
         kinds: Sequence[str],
         client: str,
+        presence: Presence,
         give_back: Callable[[Claimed], None],
         *,
         poll_interval: float,
@@ -49,6 +51,7 @@ class Producer:
         self._pools = pools
         self._kinds = list(kinds)
         self._client = client
+        self._presence = presence
         self._give_back = give_back
         self._poll_interval = poll_interval
         self._concurrency = concurrency
@@ -104,14 +107,13 @@ class Producer:
         async with self._database.dedicated(durable=False) as connection:
             self._marks.clear()
             self.hint(None)
-            number = await self._database.jobs.register_client(connection, self._client)
             await self._release_unanswered(connection)
             self._idle.forget()
             while not self._stopping:
                 self._changed.clear()
                 self._give_back_overdue()
                 if wanted := self._wanted():
-                    await self._claim(connection, number, wanted)
+                    await self._claim(connection, await self._presence.number(connection), wanted)
                 else:
                     await self._rest(connection)
             await self._idle.end(connection)

@@ -3,5 +3,6 @@ drop view {schema}.job_all;
 drop table {schema}.idle;
 drop table {schema}.job_finalized;
 drop table {schema}.job;
+drop table {schema}.leader;
 drop table {schema}.client;
 drop type {schema}.job_state;

@@ -4,11 +4,31 @@ create type {schema}.job_state as enum (
     'available', 'scheduled', 'pending', 'running', 'retryable', 'completed', 'cancelled', 'discarded'
 );
 
--- The clients that have worked here. Jobs name them by number: a text would be written twice in the life of every job.
+-- The clients that have worked here, a row for every start. Jobs name them by number: a text would be written twice in
+-- the life of every job. One that is not ended and has not been beaten for a while is dead.
 create table {schema}.client (
     number     integer generated always as identity primary key,
-    id         text not null unique,
-    started_at timestamptz not null default statement_timestamp()
+    id         text not null,
+    host       text not null,
+    pid        integer not null,
+    pools      text[] not null,
+    kinds      text[] not null,
+    started_at timestamptz not null default statement_timestamp(),
+    heartbeat_at    timestamptz not null default statement_timestamp(),
+    ended_at   timestamptz,
+    ended_as   text check (ended_as in ('stopped', 'lost')),
+    check ((ended_at is null) = (ended_as is null))
+);
+
+-- What a beat looks at: who is alive, and who should be.
+create index client_alive on {schema}.client (heartbeat_at) where ended_at is null;
+
+-- Who does the chores, until when; every change of hands is a term.
+create table {schema}.leader (
+    name   text primary key default 'leader' check (name = 'leader'),
+    client integer not null,
+    term   bigint not null,
+    until  timestamptz not null
 );
 
 -- The widest columns first, so that no row holds a gap: a job is written three times.

@@ -30,6 +30,8 @@ with ready as (
         ) as found
         limit wanted.room
     ) as next
+    -- A client that was declared dead, and does not know it yet, gets nothing.
+    where exists (select from {schema}.client where number = $2::integer and ended_at is null)
 )
 update {schema}.job
 set state = 'running',

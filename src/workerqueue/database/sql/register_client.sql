@@ -1,10 +1,7 @@
--- Give a client its number: the one it had before, if it is known.
+-- Make a client's row, and give its number: a new one for every start, whatever the client calls itself.
 --
---   $1 the client's id
--- Stands on: client's unique index on id.
--- Called by: the producer, when it has connected.
-insert into {schema}.client (id)
-values ($1)
-on conflict (id) do update
-set started_at = excluded.started_at
+--   $1 its id  $2 its host  $3 its process  $4 its pools  $5 the kinds it works
+-- Called by: the producer, when it has connected for the first time or its client was declared dead.
+insert into {schema}.client (id, host, pid, pools, kinds)
+values ($1, $2, $3, $4::text[], $5::text[])
 returning number
