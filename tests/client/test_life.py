@@ -58,7 +58,7 @@ def application(client: Client) -> str:
 
 @pytest.mark.req("A12", "C15", "C29")
 async def test_a_callers_pool_is_used_and_not_closed(make_client: MakeClient, pool: Pool, sql: Connection) -> None:
-    """A client on the application's pool makes one connection beside it, to say that it lives; the pool stays as it was."""
+    """A client on an application's pool makes one more, to say that it lives; the pool stays as it was."""
     client = make_client(noting(), database=pool)
     async with client:
         await client.start()
