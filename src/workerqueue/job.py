@@ -67,6 +67,8 @@ TRANSITIONS: Final = (
     Transition("snooze", JobState.RUNNING, JobState.SCHEDULED),
     Transition("snooze for no time", JobState.RUNNING, JobState.AVAILABLE),
     Transition("cut off by a stop", JobState.RUNNING, JobState.AVAILABLE),
+    Transition("lose its client", JobState.RUNNING, JobState.AVAILABLE),
+    Transition("lose its client for the last time, discard", JobState.RUNNING, JobState.DISCARDED),
 )
 
 
