@@ -74,6 +74,7 @@ HOT: dict[str, Call] = {
 }
 
 RARE: dict[str, Call] = {
+    "list_clients": lambda jobs, connection: jobs.list_clients(connection),
     "end_client": lambda jobs, connection: jobs.end_client(connection, 3),
     "rescue_jobs": lambda jobs, connection: jobs.rescue_jobs(connection, 10.0),
     "register_client": lambda jobs, connection: jobs.register_client(connection, ClientRow("c1", "h", 1, POOLS, KINDS)),

@@ -24,6 +24,7 @@ from workerqueue.database import (
     Database,
     Migrations,
     Pool,
+    WorkingClient,
     in_callers_transaction,
 )
 from workerqueue.durations import Duration, not_negative, positive
@@ -223,6 +224,14 @@ class Client:
                 await current_client().insert_tx(tx, RunFinishedArgs(id=run))
         """
         return self._database.transaction()
+
+    async def clients(self) -> list[WorkingClient]:
+        """List the clients that work in this schema, in any process: who they are, what they work and run.
+
+        One that has died is listed until others notice, at most `lease_ttl` and a beat later.
+        """
+        async with self._database.acquire() as connection:
+            return await self._database.jobs.list_clients(connection)
 
     # Working
 

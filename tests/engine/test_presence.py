@@ -125,6 +125,36 @@ async def test_a_client_beats(make_client: MakeClient, sql: Connection) -> None:
     await eventually(beaten)
 
 
+async def test_working_clients_are_listed(make_client: MakeClient, client: Client) -> None:
+    """Each with what it works and how many jobs it runs; those that have stopped are not."""
+    holding, hold = asyncio.Event(), asyncio.Event()
+    workers = Workers()
+
+    @workers.worker
+    async def work(job: Job[Work]) -> None:
+        holding.set()
+        await hold.wait()
+
+    assert await client.clients() == []
+    one, two = make_client(workers, id="one", **QUICK), make_client(working(), id="two", **QUICK)
+    await one.start()
+    await client.insert(Work())
+    await holding.wait()
+    await two.start()
+
+    async def both() -> bool:
+        return len(await client.clients()) == 2
+
+    await eventually(both)
+    first, second = await client.clients()
+    assert (first.id, first.queues, first.kinds, first.running) == ("one", ["default"], ["work"], 1)
+    assert (second.id, second.running) == ("two", 0)
+    assert first.started_at <= first.heartbeat_at
+    hold.set()
+    await one.stop()
+    assert [each.id for each in await client.clients()] == ["two"]
+
+
 # Rescue
 
 

@@ -15,6 +15,7 @@ from workerqueue.database.jobs import (
     Rescued,
     StoredJob,
     Walked,
+    WorkingClient,
 )
 from workerqueue.database.migrate import Migration, Migrations, migrate, migrations_script
 from workerqueue.database.reconnect import keep_trying
@@ -39,6 +40,7 @@ __all__ = [
     "Runner",
     "StoredJob",
     "Walked",
+    "WorkingClient",
     "database_is_named",
     "in_callers_transaction",
     "in_our_words",

@@ -93,6 +93,20 @@ class ClientRow(NamedTuple):
     kinds: Sequence[str]
 
 
+class WorkingClient(NamedTuple):
+    """A client that works, as others see it."""
+
+    id: str
+    started_at: datetime
+    heartbeat_at: datetime
+    """When it last said that it is alive."""
+    queues: list[str]
+    """The configured queues that it works."""
+    kinds: list[str]
+    running: int
+    """How many jobs it runs."""
+
+
 class Beat(NamedTuple):
     """What a heartbeat hears back."""
 
@@ -283,6 +297,12 @@ class JobTable:
                 statement("register_client", self._schema), *client, timeout=CALL_TIMEOUT
             )
         return number
+
+    async def list_clients(self, connection: Connection) -> list[WorkingClient]:
+        """List the clients that work, in the order of their starts."""
+        with in_our_words(self._schema):
+            rows = await connection.fetch(statement("list_clients", self._schema), timeout=CALL_TIMEOUT)
+        return [WorkingClient._make(row) for row in rows]
 
     async def beat(self, connection: Connection, number: int, dead_after: float) -> Beat:
         """Say that a client is alive; others are dead after `dead_after` seconds without a beat."""
