@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
+from uuid import UUID
 
 from workerqueue import InsertOpts, JobArgs, JobState
 from workerqueue.config import Config
@@ -33,6 +34,8 @@ class Note(JobArgs):
 
 
 NEW = [Resolver(Config(), strict=False).resolve(Note(), InsertOpts(queue=POOLS[n % 5])) for n in range(100)]
+INSERT_IDS = [UUID(int=n) for n in range(100)]
+KEYED = [job._replace(insert_id=insert_id) for job, insert_id in zip(NEW, INSERT_IDS, strict=True)]
 OUTCOMES = [
     COMPLETED,
     INTERRUPTED,
@@ -61,6 +64,10 @@ HOT: dict[str, Call] = {
     "record_outcomes": lambda jobs, connection: jobs.record_outcomes(connection, FINISHED),
     "insert_job": lambda jobs, connection: jobs.insert_job(AsyncpgRunner(connection), NEW[0], INSERT_TIMEOUT),
     "insert_jobs": lambda jobs, connection: jobs.insert_jobs(AsyncpgRunner(connection), NEW, INSERT_TIMEOUT),
+    "insert_jobs_once": lambda jobs, connection: jobs.insert_jobs_once(
+        AsyncpgRunner(connection), KEYED, INSERT_TIMEOUT
+    ),
+    "find_inserted": lambda jobs, connection: jobs.find_inserted(AsyncpgRunner(connection), INSERT_IDS, INSERT_TIMEOUT),
     "promote_due_jobs": lambda jobs, connection: jobs.promote_due_jobs(connection, 100),
     "has_work": lambda jobs, connection: jobs.has_work(
         connection, pools=POOLS, kinds=KINDS, horizon=timedelta(minutes=1)

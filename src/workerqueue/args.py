@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeGuard
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -73,6 +74,10 @@ class InsertOpts:
     """JSON that travels with the job, at most 64 KiB."""
     pending: bool | None = None
     """Park the job until it is released by hand."""
+    insert_id: UUID | None = None
+    """An id of the caller's own for this insert: within a day, a second insert with it makes no second job, whatever
+    became of the first, and gives the job that is there (`duplicate=True`). So it may be repeated when its answer was
+    lost; the library does that by itself, within `insert_timeout`."""
 
 
 def kind_of(args_class: type[JobArgs]) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain, islice
+from operator import attrgetter
 from typing import Final
 
 import anyio
 
 from workerqueue.database import AsyncpgRunner, Database, Inserted, JobTable, Runner
 from workerqueue.job import InsertResult
-from workerqueue.options import NewJob, Payload
+from workerqueue.once import Results, insert_once, insert_once_with
+from workerqueue.options import NewJob
 
 CHUNK: Final = 2_000
 """Jobs that one statement inserts."""
@@ -19,11 +22,13 @@ CHUNK: Final = 2_000
 SHORTEST_CALL: Final = 0.05
 """Seconds that a statement has at least, however long its connection took."""
 
-Results = list[InsertResult[Payload]]
+_INSERT_ID: Final = attrgetter("insert_id")
 
 
 async def insert_many(database: Database, jobs: Iterator[NewJob], timeout: float) -> Results:
     """Insert jobs in a transaction of their own; the results are in the order of the input.
+
+    If all of them have an insert_id, they are sent again after a lost connection.
 
     Args:
         database: Where to insert them.
@@ -34,11 +39,18 @@ async def insert_many(database: Database, jobs: Iterator[NewJob], timeout: float
         DatabaseError: If the database did not take them.
     """
     first = list(islice(jobs, CHUNK))
+    has_ids = any(map(_INSERT_ID, first))
+    if has_ids and all(map(_INSERT_ID, first)):
+        first += jobs
+        if all(map(_INSERT_ID, first)):
+            chunks = [first[place : place + CHUNK] for place in range(0, len(first), CHUNK)]
+            return await insert_once(database, chunks, timeout)
+        first, jobs = first[:CHUNK], iter(first[CHUNK:])
     following = list(islice(jobs, 1))
     deadline = anyio.current_time() + timeout
     async with database.acquire(timeout) as connection:
         runner = AsyncpgRunner(connection)
-        if not following:  # one statement is a transaction by itself
+        if not following and not has_ids:  # one statement is a transaction by itself
             left = max(deadline - anyio.current_time(), SHORTEST_CALL)
             return await insert_with(database.jobs, runner, iter(first), left)
         async with database.begin(connection, timeout):
@@ -48,21 +60,29 @@ async def insert_many(database: Database, jobs: Iterator[NewJob], timeout: float
 async def insert_with(table: JobTable, runner: Runner, jobs: Iterator[NewJob], timeout: float) -> Results:
     """Insert jobs by a runner, `timeout` seconds for each statement; the results are in the order of the input."""
     results: Results = []
-    written: tuple[Sequence[NewJob], Inserted] | None = None
+    written: Callable[[], Results] | None = None
     chunk = list(islice(jobs, CHUNK))
     while chunk:
-        writing = asyncio.create_task(table.insert_jobs(runner, chunk, timeout))
+        writing = asyncio.create_task(_write(table, runner, chunk, timeout))
         try:
             await asyncio.sleep(0)  # it is sent
             if written is not None:
-                results += _results(*written)
+                results += written()
             following = list(islice(jobs, CHUNK))
         except BaseException:
             writing.cancel()
             await asyncio.wait([writing])
             raise
-        written, chunk = (chunk, await writing), following
-    return results if written is None else results + _results(*written)
+        written, chunk = await writing, following
+    return results if written is None else results + written()
+
+
+async def _write(table: JobTable, runner: Runner, jobs: Sequence[NewJob], timeout: float) -> Callable[[], Results]:
+    """Write one chunk; its results are made when they are asked for."""
+    if any(map(_INSERT_ID, jobs)):
+        results = await insert_once_with(table, runner, jobs, timeout)
+        return lambda: results
+    return partial(_results, jobs, await table.insert_jobs(runner, jobs, timeout))
 
 
 def _results(jobs: Sequence[NewJob], inserted: Inserted) -> Results:

@@ -175,6 +175,9 @@ class Client:
         """
         runner = in_callers_transaction(tx)
         job = self._resolver.resolve(args, opts)
+        if job.insert_id is not None:
+            found = await insert_with(self._database.jobs, runner, iter([job]), self._insert_timeout)
+            return cast("InsertResult[A]", found[0])
         ids, at = await self._database.jobs.insert_job(runner, job, self._insert_timeout)
         return cast("InsertResult[A]", InsertResult(job, ids[0], at))
 

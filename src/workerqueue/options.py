@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Final, NamedTuple, TypeVar, cast
+from uuid import UUID
 
 from pydantic import JsonValue, ValidationError
 from pydantic_core import to_json
@@ -102,6 +103,11 @@ class NewJob(NamedTuple):
     queue: str | None
     """The dynamic queue, if it waits in one."""
     terms: Terms
+    insert_id: UUID | None = None
+    """The caller's own id of this insert, under which it is done once."""
+
+    def __repr__(self) -> str:
+        return f"NewJob(kind={self.terms.kind!r}, args={self.args!r})"  # the JSON holds secrets as they are
 
     def to_follow_up(self) -> str:
         """Write the job as it is kept on another one, to be inserted by the statement that discards that one."""
@@ -163,6 +169,11 @@ def settings_of(kind: str, config: Config, args_class: type[JobArgs] | None) -> 
     own = (args_class.insert_opts() if args_class else None) or _INHERIT
     if args_class is not None:
         config.check_class(args_class, kind)
+    if own.insert_id is not None:
+        raise OptionError(
+            f"insert_id: {kind!r} has one for its class, so that only the first of its jobs would be inserted; "
+            "give each insert its own, in the call"
+        )
     return KindSettings(
         kind=kind,
         queue=_first(row.queue, own.queue, DEFAULT_QUEUE),
@@ -249,7 +260,7 @@ class Resolver:
 
     def _resolve(self, settings: KindSettings, args: Payload, args_json: str, opts: InsertOpts, depth: int) -> NewJob:
         terms = self._terms(settings, opts, depth)
-        return NewJob(args, args_json, _dynamic_queue(settings, args, opts), terms)
+        return NewJob(args, args_json, _dynamic_queue(settings, args, opts), terms, _insert_id(opts.insert_id))
 
     def _settings(self, args_class: type[JobArgs]) -> KindSettings:
         settings = self._by_class.get(args_class)
@@ -335,6 +346,14 @@ def _dynamic_name(name: str) -> str:
     if not is_name(name):
         raise OptionError(f"dynamic_queue: expected {A_NAME}, got {name!r}")
     return name
+
+
+def _insert_id(insert_id: UUID | None) -> UUID | None:
+    if insert_id is not None and not isinstance(insert_id, UUID):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise OptionError(
+            f"insert_id: expected a uuid.UUID, got {type(insert_id).__name__}; make one with uuid.uuid4()"
+        )
+    return insert_id
 
 
 def _integer(option: str, legal: range, *settings: int | None) -> int:

@@ -54,6 +54,14 @@ def test_options(call: Call, to: list[str], arguments: list[str], expected: Docu
     assert {"id", "attempt", "created_at", "errors", "tags", "metadata", "output"} <= document.keys()
 
 
+def test_insert_id(call: Call, to: list[str]) -> None:
+    """The same --insert-id gives the same job; one that is no UUID is wrong use."""
+    arguments = ["insert", "fail", '{"id": 7}', *to, "--insert-id"]
+    lines = [call(*arguments, f"00000000-0000-0000-0000-{n:012}").out for n in (1, 1, 2)]
+    assert [line.split()[1] for line in lines] == ["1", "1", "3"]
+    assert call(*arguments, "7").code == 2
+
+
 @pytest.mark.parametrize(
     ("text", "delay"), [("90s", 90), ("5m", 300), ("1.5h", 5400), ("2d", 172_800), ("99d", 8_553_600)]
 )

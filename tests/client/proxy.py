@@ -1,11 +1,19 @@
-"""A network between a client and PostgreSQL that can go silent."""
+"""A network between a client and PostgreSQL that can go silent, or break at a chosen word."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 from urllib.parse import urlsplit
+
+
+class _Cut(NamedTuple):
+    """Where a connection is to be cut."""
+
+    sent: bytes
+    answered: bool
 
 
 class Proxy:
@@ -20,7 +28,11 @@ class Proxy:
         self._port = 0
         self._hushed: set[asyncio.StreamReader] = set()
         self._readers: set[asyncio.StreamReader] = set()
+        self._cut: _Cut | None = None
+        self._doomed: set[asyncio.StreamReader] = set()
         self.silent = False
+        self.cuts = 0
+        """Connections that were cut."""
 
     @property
     def url(self) -> str:
@@ -35,6 +47,13 @@ class Proxy:
     def hush(self) -> None:
         """Swallow all that comes on the connections there are; new ones are as they should be."""
         self._hushed |= self._readers
+
+    def cut_after(self, sent: bytes, *, answered: bool) -> None:
+        """Cut the next connection on which the client sends this, once PostgreSQL has got it.
+
+        With `answered` PostgreSQL has done it and said so; else the connection is gone before anybody knows.
+        """
+        self._cut = _Cut(sent, answered)
 
     async def come_back(self) -> None:
         """Listen, where it was before."""
@@ -57,14 +76,37 @@ class Proxy:
         self._writers += [writer, there_writer]
         for source, target in ((reader, there_writer), (there_reader, writer)):
             self._readers.add(source)
-            task = asyncio.create_task(self._pass_on(source, target))
+            other = (there_reader, writer) if source is reader else (reader, there_writer)
+            task = asyncio.create_task(self._pass_on(source, target, *other))
             self._tasks.add(task)
 
-    async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _pass_on(
+        self,
+        source: asyncio.StreamReader,
+        target: asyncio.StreamWriter,
+        answers: asyncio.StreamReader,
+        back: asyncio.StreamWriter,
+    ) -> None:
         while data := await source.read(65536):
+            if source in self._doomed:
+                self._break(target, back)
+                return
             if not self.silent and source not in self._hushed:
                 target.write(data)
+            if self._cut is not None and self._cut.sent in data:
+                cut, self._cut = self._cut, None
+                self._doomed.add(answers)
+                if not cut.answered:
+                    await target.drain()
+                    self._break(back)
+                    target.close()  # what was written is still sent
+                    return
         target.close()
+
+    def _break(self, *writers: asyncio.StreamWriter) -> None:
+        self.cuts += 1
+        for writer in writers:
+            writer.transport.abort()
 
 
 @asynccontextmanager

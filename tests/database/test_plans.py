@@ -35,9 +35,9 @@ def promise(name: str) -> Promise:
     """Read it."""
     text = read("sql", f"{name}.sql")
     stands_on = " ".join(re.findall(r"^-- Stands on: ([^.:]*)", text, re.MULTILINE))
-    indexes = re.findall(r"job_ready|job_due", stands_on)
+    indexes = re.findall(r"job_ready|job_due|insert_key_old", stands_on)
     if "primary key" in stands_on:
-        indexes += [f"{table}_pkey" for table in re.findall(r"\b(?:job_finalized|job|idle)\b", stands_on)]
+        indexes += [f"{table}_pkey" for table in re.findall(r"\b(?:job_finalized|job|idle|insert_key)\b", stands_on)]
     tables = {"the live table": "job", "all of idle": "idle"}
     reads = re.findall(r"^-- Reads (the live table|all of idle)", text, re.MULTILINE)
     return Promise(frozenset(indexes), frozenset(tables[each] for each in reads))
@@ -45,7 +45,7 @@ def promise(name: str) -> Promise:
 
 # The states of the table
 
-ANALYSE = "analyze job, idle, job_finalized"
+ANALYSE = "analyze job, idle, job_finalized, insert_key"
 
 
 async def leave_empty(connection: Connection) -> None:
@@ -102,6 +102,10 @@ async def add_others(connection: Connection) -> None:
         )
         select -n, 'k1', null, 'p1', 'completed', 1, 1, 3, 60,
                now(), now(), '{}', now() - make_interval(days => n % 2)
+        from generate_series(1, 10000) as n;
+        insert into insert_key (insert_id, job, created_at)
+        select lpad(to_hex(n), 32, '0')::uuid, case n % 3 when 0 then -n else n end,
+               now() - make_interval(hours => n % 48)
         from generate_series(1, 10000) as n
         """
     )
@@ -134,7 +138,7 @@ async def table(request: pytest.FixtureRequest, database_url: str) -> AsyncGener
     schema = f"test_plans_{state}"
     await migrate(database_url, schema)
     admin = await asyncpg.connect(database_url, server_settings={"search_path": schema})
-    for name in ("job", "idle", "job_finalized_default"):
+    for name in ("job", "idle", "job_finalized_default", "insert_key"):
         await admin.execute(f"alter table {name} set (autovacuum_enabled = off)")
     database = Database(database_url, schema)
     await database.jobs.make_partition(admin, NOW.date())
@@ -181,9 +185,9 @@ CONNECTIONS: dict[str, Connecting] = {
 by_any_connection = pytest.mark.parametrize("connecting", CONNECTIONS.values(), ids=CONNECTIONS.keys())
 
 
-PAGES = dict.fromkeys(["claim_jobs", "record_outcomes", "insert_jobs", "promote_due_jobs"], 5_000) | dict.fromkeys(
-    ["insert_job", "has_work", "release_job", "get_job", "mark_idle"], 200
-)
+PAGES = dict.fromkeys(
+    ["claim_jobs", "record_outcomes", "insert_jobs", "insert_jobs_once", "find_inserted", "promote_due_jobs"], 5_000
+) | dict.fromkeys(["insert_job", "has_work", "release_job", "get_job", "mark_idle"], 200)
 """How many pages a statement may touch, called as above; 1,000,000 rows have 17,000, and 9,000 in their indexes."""
 
 

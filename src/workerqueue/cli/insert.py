@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Final, cast
+from uuid import UUID
 
 import anyio
 import typer
@@ -50,6 +51,10 @@ def insert(
         str | None,
         typer.Option("--scheduled-at", help="When: 2026-11-22T09:00:00+01:00, or from now: 90s, 5m, 2h, 1d."),
     ] = None,
+    insert_id: Annotated[
+        UUID | None,
+        typer.Option("--insert-id", help="A UUID of this insert; a second one with it makes no second job."),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it is finalized; exit 1 if it failed.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to --wait at most.")] = 3600.0,
     database_url: DatabaseUrl = None,
@@ -62,7 +67,10 @@ def insert(
     payload = parse_args(args)
     limit = _limit(timeout)
     opts = InsertOpts(
-        queue=queue, priority=priority, scheduled_at=None if scheduled_at is None else parse_time(scheduled_at)
+        queue=queue,
+        priority=priority,
+        scheduled_at=None if scheduled_at is None else parse_time(scheduled_at),
+        insert_id=insert_id,
     )
     client = Client(find_url(database_url), config=load_config(config), workers=load_workers(tasks), schema=schema)
 

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import accumulate
 from operator import attrgetter
 from typing import Final, NamedTuple, TypeVar, cast
+from uuid import UUID
 
 from pydantic import BaseModel, JsonValue
 from pydantic_core import to_json
@@ -33,6 +34,15 @@ class Inserted(NamedTuple):
     """In the order of the input."""
     at: datetime
     """When they were inserted."""
+
+
+class InsertedOnce(NamedTuple):
+    """What the database decided about jobs that may have been there."""
+
+    ids: Sequence[int | None]
+    """In the order of the input; `None` for a job whose insert_id was known."""
+    at: datetime
+    """When the others were inserted."""
 
 
 class StoredJob(NamedTuple):
@@ -81,6 +91,17 @@ class StoredJob(NamedTuple):
             metadata=cast("dict[str, JsonValue]", read_json(self.metadata)) if self.metadata else {},
             output=read_json(self.output),
         )
+
+
+class KnownInsert(NamedTuple):
+    """What was inserted under an insert_id."""
+
+    job: int
+    """Its id."""
+    at: datetime
+    """When it was inserted."""
+    stored: StoredJob | None
+    """The job as it is now; `None` if its history has ended."""
 
 
 class ClientRow(NamedTuple):
@@ -273,22 +294,32 @@ class JobTable:
 
     async def insert_jobs(self, runner: Runner, jobs: Sequence[NewJob], timeout: float) -> Inserted:
         """Insert one or more jobs."""
-        numbers: dict[str, int] = {}
-        terms = [numbers.setdefault(job.terms.written, len(numbers) + 1) for job in jobs]
-        queues = [job.queue for job in jobs]
         sql = statement("insert_jobs", self._schema)
         with in_our_words(self._schema):
-            rows = await runner.fetch(
-                sql,
-                [job.args_json for job in jobs],
-                queues if any(queues) else None,
-                terms if len(numbers) > 1 else None,
-                f"[{','.join(numbers)}]",
-                self._channel,
-                timeout=timeout,
-            )
+            rows = await runner.fetch(sql, *_parameters(jobs), self._channel, timeout=timeout)
         ids, at, _ = cast("tuple[list[int], datetime, object]", rows[0])
         return Inserted(ids, at)
+
+    async def insert_jobs_once(self, runner: Runner, jobs: Sequence[NewJob], timeout: float) -> InsertedOnce:
+        """Insert those of one or more jobs whose insert_id is not known."""
+        insert_ids = [None if job.insert_id is None else str(job.insert_id) for job in jobs]
+        sql = statement("insert_jobs_once", self._schema)
+        with in_our_words(self._schema):
+            rows = await runner.fetch(sql, *_parameters(jobs), self._channel, insert_ids, timeout=timeout)
+        ids, at, _ = cast("tuple[list[int | None], datetime, object]", rows[0])
+        return InsertedOnce(ids, at)
+
+    async def find_inserted(
+        self, runner: Runner, insert_ids: Collection[UUID], timeout: float
+    ) -> dict[UUID, KnownInsert]:
+        """Find what was inserted under these ids."""
+        sql = statement("find_inserted", self._schema)
+        with in_our_words(self._schema):
+            rows = await runner.fetch(sql, [str(each) for each in insert_ids], timeout=timeout)
+        found: dict[UUID, KnownInsert] = {}
+        for insert_id, job, at, *stored in cast("list[tuple[str, int, datetime]]", rows):
+            found[UUID(insert_id)] = KnownInsert(job, at, None if stored[0] is None else StoredJob._make(stored))
+        return found
 
     async def register_client(self, connection: Connection, client: ClientRow) -> int:
         """Make a client's row, and give the number that its jobs name it by."""
@@ -461,6 +492,19 @@ class JobTable:
         with in_our_words(self._schema):
             rows = await connection.fetch(statement("get_job", self._schema), job_id, timeout=CALL_TIMEOUT)
         return StoredJob._make(rows[0]) if rows else None
+
+
+def _parameters(jobs: Sequence[NewJob]) -> tuple[object, ...]:
+    """Give what statements that insert many read: args, queues, the place of each job's terms, and the terms."""
+    numbers: dict[str, int] = {}
+    terms = [numbers.setdefault(job.terms.written, len(numbers) + 1) for job in jobs]
+    queues = [job.queue for job in jobs]
+    return (
+        [job.args_json for job in jobs],
+        queues if any(queues) else None,
+        terms if len(numbers) > 1 else None,
+        f"[{','.join(numbers)}]",
+    )
 
 
 def _partition(day: date) -> str:

@@ -1,6 +1,7 @@
 -- Takes every job with it, the history too.
 drop view {schema}.job_all;
 drop table {schema}.idle;
+drop table {schema}.insert_key;
 drop table {schema}.job_finalized;
 drop table {schema}.job;
 drop table {schema}.leader;

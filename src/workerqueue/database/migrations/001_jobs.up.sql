@@ -67,6 +67,15 @@ create index job_ready on {schema}.job (pool, priority, scheduled_at, id) where 
 -- What the scheduler walks: the jobs that wait for their time.
 create index job_due on {schema}.job (scheduled_at, id) where state in ('scheduled', 'retryable');
 
+-- What was inserted under an id of the caller's own, so that it is not inserted again: apart from the jobs, since most
+-- have no such id, and a job's history may end before its key does. A key is kept for a day.
+create table {schema}.insert_key (
+    insert_id  uuid primary key,
+    job        bigint not null,
+    created_at timestamptz not null default statement_timestamp()
+);
+create index insert_key_old on {schema}.insert_key (created_at);
+
 -- By day, so that retention drops a day's table instead of deleting its rows. Clients make the coming days' tables
 -- ahead of time; what finds none lands in the default one.
 create table {schema}.job_finalized (
