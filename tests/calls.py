@@ -11,6 +11,7 @@ from uuid import UUID
 from workerqueue import InsertOpts, JobArgs, JobState
 from workerqueue.config import Config
 from workerqueue.database import AsyncpgRunner, Claimed, ClientRow, Connection, Finished, Mark
+from workerqueue.database.chores import ChoreTable
 from workerqueue.database.jobs import JobTable
 from workerqueue.options import Resolver
 from workerqueue.outcome import COMPLETED, INTERRUPTED, Outcome
@@ -58,6 +59,14 @@ def claim(jobs: JobTable, connection: Connection, marks: dict[str, list[Mark]] |
     return jobs.claim_jobs(connection, lease=7, client="c1", number=1, wanted=wanted, kinds=KINDS, marks=marks)
 
 
+def chores(jobs: JobTable) -> ChoreTable:
+    """Give the statements of the chores over the same schema."""
+    return ChoreTable(jobs.schema, "channel")
+
+
+RULES = '{"all": {"completed": 86400}, "kinds": {"k1": {"completed": 3600}}, "queues": {"p1": {"discarded": 60}}}'
+DAY = "job_finalized_default"
+
 HOT: dict[str, Call] = {
     "claim_jobs": partial(claim, marks={"p1": [Mark(1, NOW - timedelta(days=1), 1), Mark(2, NOW, 0)]}),
     "find_marks": lambda jobs, connection: jobs.find_marks(connection, pools=POOLS, seen_ago=1.5),
@@ -76,11 +85,25 @@ HOT: dict[str, Call] = {
     "release_job": lambda jobs, connection: jobs.release_job(connection, 3),
     "get_job": lambda jobs, connection: jobs.get_job(connection, 3),
     "beat": lambda jobs, connection: jobs.beat(connection, 3, 10.0),
+    "elect_leader": lambda jobs, connection: chores(jobs).elect_leader(connection, 3, 10.0, timeout=INSERT_TIMEOUT),
     "mark_idle": lambda jobs, connection: jobs.mark_idle(connection, client="c1", pools=POOLS, seconds=30.0),
     "unmark_idle": lambda jobs, connection: jobs.unmark_idle(connection, client="c1"),
 }
 
 RARE: dict[str, Call] = {
+    "resign_leader": lambda jobs, connection: chores(jobs).resign_leader(connection, 3, timeout=INSERT_TIMEOUT),
+    "list_days": lambda jobs, connection: chores(jobs).list_days(connection, timeout=INSERT_TIMEOUT),
+    "delete_finalized": lambda jobs, connection: chores(jobs).delete_finalized(
+        connection, DAY, range(10, 20), RULES, 1_000, timeout=INSERT_TIMEOUT
+    ),
+    "trim_finalized": lambda jobs, connection: chores(jobs).trim_finalized(
+        connection, RULES, 1_000, timeout=INSERT_TIMEOUT
+    ),
+    "drop_day": lambda jobs, connection: chores(jobs).drop_day(connection, DAY, timeout=INSERT_TIMEOUT),
+    "prune_clients": lambda jobs, connection: chores(jobs).prune_clients(connection, 60.0, 100, timeout=INSERT_TIMEOUT),
+    "list_indexes": lambda jobs, connection: chores(jobs).list_indexes(connection, timeout=INSERT_TIMEOUT),
+    "rebuild_index": lambda jobs, connection: chores(jobs).rebuild_index(connection, "i", timeout=INSERT_TIMEOUT),
+    "drop_index": lambda jobs, connection: chores(jobs).drop_index(connection, "i", timeout=INSERT_TIMEOUT),
     "list_clients": lambda jobs, connection: jobs.list_clients(connection),
     "end_client": lambda jobs, connection: jobs.end_client(connection, 3),
     "rescue_jobs": lambda jobs, connection: jobs.rescue_jobs(connection, 10.0),

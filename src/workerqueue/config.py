@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from workerqueue.args import A_NAME, JobArgs, is_name
-from workerqueue.durations import Duration, positive
+from workerqueue.durations import Duration, delay, positive
 from workerqueue.errors import ConfigError, near_matches
 from workerqueue.retry import RetryPolicy
 from workerqueue.template import QueueTemplate
@@ -61,6 +61,8 @@ def _policy(value: object, read: ValidatorFunctionWrapHandler) -> RetryPolicy | 
 
 
 Name = Annotated[str, BeforeValidator(_name)]
+Age = Annotated[Duration, BeforeValidator(delay)]
+Count = Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)]
 
 
 class QueueConfig(Checked, BaseModel):
@@ -70,6 +72,18 @@ class QueueConfig(Checked, BaseModel):
 
     max_workers: int = Field(default=100, ge=1, le=10_000)
     """How many of its jobs one process runs at once."""
+    keep_completed: Age = timedelta(days=1)
+    """How long its completed jobs are kept; 0 keeps none."""
+    keep_cancelled: Age = timedelta(days=1)
+    """How long its cancelled jobs are kept."""
+    keep_discarded: Age = timedelta(days=7)
+    """How long its discarded jobs are kept."""
+    keep_completed_count: Count | None = None
+    """How many completed jobs are kept, the newest; `None` is any number. Both hold: a job goes by age, too."""
+    keep_cancelled_count: Count | None = None
+    """How many cancelled jobs are kept."""
+    keep_discarded_count: Count | None = None
+    """How many discarded jobs are kept."""
 
 
 class TaskConfig(Checked, BaseModel):
@@ -89,6 +103,18 @@ class TaskConfig(Checked, BaseModel):
     """How long one attempt may take."""
     retry: Annotated[RetryPolicy | None, WrapValidator(_policy)] = None
     """When a failed job is tried again."""
+    keep_completed: Age | None = None
+    """How long completed jobs of this kind are kept, whatever their queue says."""
+    keep_cancelled: Age | None = None
+    """How long cancelled ones are kept."""
+    keep_discarded: Age | None = None
+    """How long discarded ones are kept."""
+    keep_completed_count: Count | None = None
+    """How many completed jobs of this kind are kept; they don't count among those of their queue then."""
+    keep_cancelled_count: Count | None = None
+    """How many cancelled ones are kept."""
+    keep_discarded_count: Count | None = None
+    """How many discarded ones are kept."""
 
     @cached_property
     def template(self) -> QueueTemplate | None:

@@ -1,16 +1,20 @@
-"""What `client.jobs` does: look at jobs, and release parked ones."""
+"""What `client.jobs` does: look at jobs, release parked ones, delete finalized ones and free those of the dead."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from datetime import timedelta
 from typing import Final, cast
 
 import anyio
 from pydantic import JsonValue
 
 from workerqueue.database import Database, StoredJob
-from workerqueue.durations import Duration, as_timedelta
-from workerqueue.errors import ArgsError, JobNotFoundError, JobWaitTimeout
-from workerqueue.job import ControlResult, Job
+from workerqueue.durations import Duration, as_timedelta, delay, positive
+from workerqueue.errors import ArgsError, ConfigError, JobNotFoundError, JobWaitTimeout
+from workerqueue.job import ControlResult, Job, JobState
+from workerqueue.maintenance.cleaner import clean
+from workerqueue.maintenance.retention import FINAL, Retention
 from workerqueue.options import Payload
 from workerqueue.payload import INT64, decode_model, read_json
 from workerqueue.worker import Workers
@@ -20,11 +24,12 @@ LONGEST_LOOK: Final = 0.5
 
 
 class Jobs:
-    """Looks at the jobs of one client's schema, and releases parked ones."""
+    """Looks at the jobs of one client's schema, and does with them what no worker does."""
 
-    def __init__(self, database: Database, workers: Workers) -> None:
+    def __init__(self, database: Database, workers: Workers, lease_ttl: timedelta) -> None:
         self._database = database
         self._workers = workers
+        self._lease_ttl = lease_ttl
 
     async def get(self, job: int) -> Job[Payload] | None:
         """Read one job by its id, live or finalized; `None` if there is none.
@@ -77,6 +82,49 @@ class Jobs:
                 pause = min(pause * 1.5, LONGEST_LOOK)
         raise JobWaitTimeout(f"job {job_id} is not finalized after {limit}")
 
+    async def clean(
+        self,
+        *,
+        older_than: Duration,
+        states: Collection[JobState | str] = FINAL,
+        queues: Collection[str] | None = None,
+        limit: int | None = None,
+    ) -> dict[str, dict[JobState, int]]:
+        """Delete finalized jobs now, whatever retention is configured, and say how many of each queue and state.
+
+        Args:
+            older_than: How long ago they were finalized, at least (seconds if a number).
+            states: Delete those of these states: `completed`, `cancelled`, `discarded`.
+            queues: Delete those of these queues, configured or dynamic; by default of all.
+            limit: Delete at most so many.
+
+        Raises:
+            ConfigError: If a state is not one of these three, or the age or the limit is negative.
+            DatabaseUnavailableError: If the database does not answer; what was deleted before stays deleted.
+        """
+        age = _setting("older_than", older_than, delay)
+        if limit is not None and limit < 0:
+            raise ConfigError(f"limit: expected 0 or more, got {limit}")
+        if isinstance(queues, str):
+            raise ConfigError(f"queues: expected a collection of names, got {queues!r}; write [{queues!r}]")
+        rules = Retention.by_hand(age, _final(states), queues)
+        deleted: dict[str, dict[JobState, int]] = {}
+        for (queue, state), count in (await clean(self._database, rules, limit)).items():
+            deleted.setdefault(queue, {})[JobState(state)] = count
+        return deleted
+
+    async def rescue(self, *, older_than: Duration | None = None) -> int:
+        """Free the jobs of dead clients now, and say how many; working clients do so by themselves.
+
+        Args:
+            older_than: Take for dead who has not beaten for so long (seconds if a number); by default the client's
+                `lease_ttl`. Less than the fleet's beats need declares the living dead.
+        """
+        age = self._lease_ttl if older_than is None else _setting("older_than", older_than, positive)
+        async with self._database.acquire() as connection:
+            rescued = await self._database.jobs.rescue_jobs(connection, age.total_seconds())
+        return rescued.returned + rescued.discarded
+
     def _args_of(self, stored: StoredJob) -> Payload:
         args_class = self._workers.classes.get(stored.kind)
         if args_class is not None:
@@ -85,3 +133,19 @@ class Jobs:
             except ArgsError:  # a reader must be able to look at a job that no longer fits its class
                 pass
         return cast("dict[str, JsonValue]", read_json(stored.args))
+
+
+def _final(states: Collection[JobState | str]) -> list[JobState]:
+    known = [state.value for state in FINAL]
+    given = [states] if isinstance(states, str) else states
+    for state in given:
+        if state not in known:
+            raise ConfigError(f"states: only finalized jobs are deleted, and {str(state)!r} is not one of {known}")
+    return [JobState(state) for state in given]
+
+
+def _setting(name: str, value: Duration, check: Callable[[object], timedelta]) -> timedelta:
+    try:
+        return check(value)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from None

@@ -17,7 +17,9 @@ from workerqueue.retry import POLICY_DURATIONS
 M = TypeVar("M", bound=BaseModel)
 
 # A duration in a file carries its unit in the key.
-UNITS: Mapping[str, str] = {"timeout_seconds": "timeout"}
+UNITS: Mapping[str, str] = {
+    f"{field}_seconds": field for field in ("timeout", "keep_completed", "keep_cancelled", "keep_discarded")
+}
 _WITHOUT_UNIT: Mapping[str, str] = {field: key for key, field in UNITS.items()}
 
 

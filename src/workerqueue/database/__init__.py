@@ -2,6 +2,7 @@
 
 from workerqueue.database.caller import AsyncpgRunner, Connection, Runner, in_callers_transaction
 from workerqueue.database.callers_pool import Pool
+from workerqueue.database.chores import RESIGNED, ChoreTable, Day, Deleted, Election, Index
 from workerqueue.database.connection import Database
 from workerqueue.database.driver_errors import RefusedDataError, in_our_words
 from workerqueue.database.jobs import (
@@ -23,13 +24,19 @@ from workerqueue.database.reconnect import keep_trying
 from workerqueue.database.url import database_is_named
 
 __all__ = [
+    "RESIGNED",
     "AsyncpgRunner",
     "Beat",
+    "ChoreTable",
     "Claimed",
     "ClientRow",
     "Connection",
     "Database",
+    "Day",
+    "Deleted",
+    "Election",
     "Finished",
+    "Index",
     "Inserted",
     "JobTable",
     "KnownInsert",

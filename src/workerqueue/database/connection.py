@@ -14,6 +14,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from workerqueue.database.caller import Connection
 from workerqueue.database.callers_pool import CallersPool, DriverConnection, Pool
+from workerqueue.database.chores import ChoreTable
 from workerqueue.database.connector import CONNECT_TIMEOUT, Connector
 from workerqueue.database.driver_errors import UNAVAILABLE, in_our_words
 from workerqueue.database.jobs import JobTable
@@ -74,6 +75,7 @@ class Database:
         digest = hashlib.blake2b(schema.encode(), digest_size=8).hexdigest()
         self.channel = f"workerqueue_{digest}"
         self.jobs = JobTable(schema, self.channel)
+        self.chores = ChoreTable(schema, self.channel)
         self._callers = CallersPool(source) if isinstance(source, asyncpg.Pool) else None
         if connector is None:
             connector = Connector(None if isinstance(source, asyncpg.Pool) else source or find_database_url(), name)

@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 
 from workerqueue.config import QueueConfig
-from workerqueue.database import Claimed, Database, Finished
+from workerqueue.database import RESIGNED, Claimed, Database, Finished
 from workerqueue.engine.completer import Completer
 from workerqueue.engine.executor import Executor, Interruption
 from workerqueue.engine.notifier import pass_on_hints
@@ -21,8 +21,9 @@ from workerqueue.engine.producer import Producer
 from workerqueue.engine.slots import Slots
 from workerqueue.errors import DatabaseError
 from workerqueue.events import Events, RunEvent
-from workerqueue.maintenance.partitioner import make_partitions
-from workerqueue.maintenance.scheduler import promote_due_jobs
+from workerqueue.maintenance.chores import run_chores
+from workerqueue.maintenance.leader import Leader
+from workerqueue.maintenance.retention import Retention
 from workerqueue.outcome import INTERRUPTED
 from workerqueue.worker import Workers
 
@@ -51,6 +52,7 @@ class Engine:
         heartbeat_interval: Seconds between two signs of life.
         lease_ttl: Seconds without one after which a client is dead, and its jobs are freed.
         concurrency: The most jobs at once over all pools; `None` leaves it to the pools.
+        retention: How long finalized jobs are kept, while this client leads.
     """
 
     def __init__(
@@ -65,10 +67,13 @@ class Engine:
         heartbeat_interval: float,
         lease_ttl: float,
         concurrency: int | None,
+        retention: Retention,
     ) -> None:
         self._database = database
         self._events = events
         self._poll_interval = poll_interval
+        self._lease_ttl = lease_ttl
+        self._retention = retention
         self._kinds = workers.kinds
         self._executor = Executor(workers, client)
         self._completer = Completer(database, self._written)
@@ -82,6 +87,7 @@ class Engine:
             lease_ttl=lease_ttl,
             on_lost=self._lost,
         )
+        self._leader = Leader(database, lambda: self._presence.registered)
         self._producer = Producer(
             database,
             self._pools,
@@ -204,9 +210,17 @@ class Engine:
         async with anyio.create_task_group() as parts:
             parts.start_soon(self._completer.run)
             parts.start_soon(self._producer.run)
-            parts.start_soon(pass_on_hints, self._database, self._producer.hint)
-            parts.start_soon(promote_due_jobs, self._database, self._poll_interval)
-            parts.start_soon(make_partitions, self._database)
+            parts.start_soon(pass_on_hints, self._database, self._hear)
+            parts.start_soon(
+                run_chores, self._database, self._leader, self._retention, self._poll_interval, self._lease_ttl
+            )
+
+    def _hear(self, what: str | None) -> None:
+        """Take a notification: the pool that has work, all of them, or that the leader has resigned."""
+        if what == RESIGNED:
+            self._leader.look_again()
+        else:
+            self._producer.hint(what)
 
     async def _end(self) -> None:
         for slots in self._pools.values():

@@ -45,6 +45,11 @@ class Presence:
         self._number: int | None = None
         self._heartbeat: Heartbeat | None = None
 
+    @property
+    def registered(self) -> int | None:
+        """The number, if the client has one now."""
+        return self._number
+
     async def number(self, connection: Connection) -> int:
         """Give the number that the client's jobs name it by; register it where it has none."""
         if self._number is None:

@@ -1,0 +1,44 @@
+"""Builds bloated indexes of the live table anew: after a backlog has drained they stay as large as it was."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Final
+
+from workerqueue.database import Database, Index
+
+_log = logging.getLogger("workerqueue.maintenance")
+
+EVERY: Final = 3600.0
+"""Seconds."""
+SMALL: Final = 2_048
+"""Pages (16 MB); an index below that is never worth the work."""
+ENTRIES_A_PAGE: Final = 100
+"""Of long pool names; so that an index that holds them well is not taken for bloated."""
+FACTOR: Final = 2
+TIMEOUT: Final = 60.0
+"""Seconds: it waits for transactions that are open, and vacuum waits for it."""
+DROP_TIMEOUT: Final = 5.0
+
+_LEFTOVER: Final = re.compile(r"[a-z_]+_cc(new|old)[0-9]*")
+_OURS: Final = re.compile(r"job_[a-z]+")
+
+
+def is_bloated(index: Index) -> bool:
+    """Tell whether an index is much larger than its entries need."""
+    return index.pages > SMALL + FACTOR * index.entries / ENTRIES_A_PAGE
+
+
+async def rebuild_bloated_indexes(database: Database) -> None:
+    """Drop what earlier rebuildings have left, and rebuild what is bloated, one index after the other."""
+    async with database.acquire() as connection:
+        indexes = await database.chores.list_indexes(connection, timeout=DROP_TIMEOUT)
+        for index in indexes:
+            if not index.is_valid and _LEFTOVER.fullmatch(index.name):
+                _log.info("Dropping %s, left by a rebuilding that was cut off", index.name)
+                await database.chores.drop_index(connection, index.name, timeout=DROP_TIMEOUT)
+        for index in indexes:
+            if index.is_valid and _OURS.fullmatch(index.name) and is_bloated(index):
+                _log.info("Rebuilding %s: %d pages for %.0f entries", index.name, index.pages, index.entries)
+                await database.chores.rebuild_index(connection, index.name, timeout=TIMEOUT)
