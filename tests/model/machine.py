@@ -232,7 +232,7 @@ class Model:
             return []
         claimed: list[Row] = []
         for pool, room in wanted.items():
-            ready = [row for row in self._in(JobState.AVAILABLE) if row.new.pool == pool and row.new.kind in kinds]
+            ready = [row for row in self.within(JobState.AVAILABLE) if row.new.pool == pool and row.new.kind in kinds]
             claimed += sorted(ready, key=_order)[:room]
         for row in claimed:
             self._happen(row, Claim(lease, client))
@@ -244,7 +244,7 @@ class Model:
 
     def put_back(self, lease: int) -> int:
         """Put back what a claim took."""
-        return sum(self._happen(row, PutBack(lease)) for row in self._in(JobState.RUNNING) if row.lease == lease)
+        return sum(self._happen(row, PutBack(lease)) for row in self.within(JobState.RUNNING) if row.lease == lease)
 
     def release(self, token: str) -> bool:
         """Release a parked job."""
@@ -252,12 +252,12 @@ class Model:
 
     def promote(self, limit: int) -> int:
         """Make available what is due, the longest due first."""
-        waiting = sorted(self._in(JobState.SCHEDULED, JobState.RETRYABLE), key=lambda row: (row.due, row.id))
+        waiting = sorted(self.within(JobState.SCHEDULED, JobState.RETRYABLE), key=lambda row: (row.due, row.id))
         return sum(self._happen(row, FallDue()) for row in waiting[:limit])
 
     def next_due(self) -> float | None:
         """Tell in how many seconds the next waiting job falls due."""
-        later = [row.due for row in self._in(JobState.SCHEDULED, JobState.RETRYABLE) if row.due > self.now]
+        later = [row.due for row in self.within(JobState.SCHEDULED, JobState.RETRYABLE) if row.due > self.now]
         return min(later) - self.now if later else None
 
     def beat(self, client: int) -> bool:
@@ -271,7 +271,7 @@ class Model:
         """Declare the silent dead, and free what no living client runs."""
         dead = [number for number, state in self.clients.items() if state is ClientState.SILENT]
         self.clients |= dict.fromkeys(dead, ClientState.LOST)
-        lost = [row for row in self._in(JobState.RUNNING) if self.clients.get(row.client or 0) not in ALIVE]
+        lost = [row for row in self.within(JobState.RUNNING) if self.clients.get(row.client or 0) not in ALIVE]
         for row in lost:
             self._happen(row, Lose(row.lease or 0))
         discarded = sum(self.rows[row.new.token].state is JobState.DISCARDED for row in lost)
@@ -283,7 +283,8 @@ class Model:
             if not row.state.is_final:
                 self.rows[token] = replace(row, due=row.due - seconds)
 
-    def _in(self, *states: JobState) -> list[Row]:
+    def within(self, *states: JobState) -> list[Row]:
+        """Give the jobs that are in one of these states."""
         return [row for row in self.rows.values() if row.state in states]
 
     def _happen(self, row: Row, event: Event) -> bool:
