@@ -65,24 +65,23 @@ async def test_a_connection_that_died_without_an_error_is_noticed(database_url: 
             assert not database.hears
 
 
-async def test_a_check_that_cannot_be_sent_says_nothing(
-    database_url: str, schema: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An application that has taken every connection of its pool does not make its listener deaf."""
-    monkeypatch.setattr(listening, "CHECK_TIMEOUT", 0.05)
-    tries = asyncio.Semaphore(0)
-    acquire = Database.acquire
-
-    def counted(self: Database, timeout: float = PATIENCE) -> object:
-        tries.release()
-        return acquire(self, timeout)
-
-    async with asyncpg.create_pool(database_url, min_size=0, max_size=2) as pool:
+async def test_a_check_needs_no_connection_of_the_application(sql: Connection, database_url: str, schema: str) -> None:
+    """An application that has taken every connection of its pool does not make its listener deaf, nor blind to that."""
+    name = {"application_name": f"listener of {schema}"}
+    async with asyncpg.create_pool(database_url, min_size=0, max_size=2, server_settings=name) as pool:
         database = Database(pool, schema)
         async with heard(database, []) as task, pool.acquire():
-            monkeypatch.setattr(Database, "acquire", counted)
-            async with asyncio.timeout(PATIENCE):
-                for _ in range(3):
-                    await tries.acquire()
+            checks: set[object] = set()
+
+            async def were_made() -> bool:
+                checks.update(
+                    await sql.fetch(
+                        "select query_start from pg_stat_activity where application_name = $1 and query = 'select'",
+                        name["application_name"],
+                    )
+                )
+                return len(checks) >= 3
+
+            await eventually(were_made)
             assert database.hears
             assert not task.done()

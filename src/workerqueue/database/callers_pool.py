@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import asyncpg
 
 from workerqueue.database.caller import Connection
 from workerqueue.database.driver_errors import STATEMENTS_ARE_LOST
-from workerqueue.database.session import ASK_TIMEOUT, has_own_session, keeps_statements, learn_types, share_sessions
+from workerqueue.database.session import (
+    ASK_TIMEOUT,
+    check_encoding,
+    keeps_statements,
+    learn_types,
+    look,
+    share_sessions,
+)
 from workerqueue.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,13 +40,18 @@ class CallersPool:
         """Make a connection ready for our statements if it leads to a pooler.
 
         Raises:
-            ConfigError: If the driver would prepare statements there that are lost again.
+            ConfigError: If the database's encoding is not UTF8, or the driver would prepare statements there that are
+                lost again.
+            DatabaseUnavailableError: If it leads to where nothing can be written.
         """
         # A pooler draws this number at random for each of its clients.
         number = connection.get_server_pid()
         if number in self._known:
             return
-        if not await has_own_session(connection):
+        check_encoding(connection)
+        seen = await look(connection)
+        seen.check_writes()
+        if seen.session != number:
             await self._refuse_if_statements_are_lost(connection)
             await learn_types(connection)
         self._known.add(number)
@@ -58,15 +71,26 @@ class CallersPool:
             return await share_sessions(connection, other)
 
 
-class _HowItConnects(Protocol):
-    """What a pool of the driver keeps to itself: how it makes its connections."""
+class _HowItConnects(NamedTuple):
+    """How a pool makes its connections, which the driver's pool keeps to itself."""
 
-    _connect: Callable[..., Awaitable[DriverConnection]]
-    _connect_args: Sequence[object]
-    _connect_kwargs: Mapping[str, object]
+    connect: Callable[..., Awaitable[DriverConnection]]
+    args: Sequence[object]
+    options: Mapping[str, object]
+
+
+def _how_it_connects(pool: Pool) -> _HowItConnects:
+    return _HowItConnects._make(attrgetter("_connect", "_connect_args", "_connect_kwargs")(pool))
 
 
 async def connect_like(pool: Pool, settings: Mapping[str, object]) -> DriverConnection:
     """Make a connection as a caller's pool makes its own, but for these settings; it belongs to the loop that runs."""
-    how = cast("_HowItConnects", pool)
-    return await how._connect(*how._connect_args, **{**how._connect_kwargs, **settings})  # noqa: SLF001 - see above
+    how = _how_it_connects(pool)
+    return await how.connect(*how.args, **{**how.options, **settings})
+
+
+def named_hosts(pool: Pool) -> tuple[str | None, object, object]:
+    """Give a caller's URL, and the host and port that were given beside it."""
+    how = _how_it_connects(pool)
+    url = how.args[0] if how.args else None
+    return url if isinstance(url, str) else None, how.options.get("host"), how.options.get("port")

@@ -156,7 +156,7 @@ class Database:
     async def begin(self, connection: Connection, timeout: float) -> AsyncGenerator[None]:
         """Open a transaction of ours: unlike the driver's own, each of its steps ends within `timeout` seconds."""
         with in_our_words(self.schema):
-            await connection.execute("begin isolation level read committed", timeout=timeout)
+            await connection.execute("begin isolation level read committed read write", timeout=timeout)
             try:
                 yield
             except BaseException as error:
@@ -169,9 +169,13 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection]:
-        """Take a connection from the pool with a transaction open on it."""
-        async with self.acquire(TRANSACTION_TIMEOUT) as connection, connection.transaction():
-            yield connection
+        """Take a connection from the pool and open a transaction: the application's, with its role's settings."""
+        async with self.acquire(TRANSACTION_TIMEOUT) as connection:
+            if self._callers is None and connection.get_reset_query():  # a pooler's sessions have none of ours
+                with in_our_words(self.schema):
+                    await connection.execute("reset all", timeout=CONNECT_TIMEOUT)
+            async with connection.transaction():
+                yield connection
 
     @asynccontextmanager
     async def dedicated(self, *, durable: bool = True) -> AsyncGenerator[Connection]:

@@ -18,12 +18,22 @@ UNAVAILABLE = (
     asyncpg.InsufficientResourcesError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # what the driver makes of a connection that broke in the middle of something
+    asyncpg.ReadOnlySQLTransactionError,  # it was the primary's when the connection was made
 )
 _NOT_MIGRATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError)
 
 STATEMENTS_ARE_LOST = (
     "the connection goes through a pooler in transaction mode, where prepared statements are lost: make it (or its "
     "pool) with statement_cache_size=0, or set max_prepared_statements in PgBouncer 1.21 or newer"
+)
+
+TAKES_NO_WRITES = (
+    "this PostgreSQL takes no writes: it is a replica, or default_transaction_read_only is on; give the primary's URL "
+    "(or postgresql://a,b/… to have it found), or: alter role … set default_transaction_read_only = off"
+)
+_CANCELLED = (
+    "PostgreSQL is not available: a statement was cancelled (57014), by an administrator or because statement_timeout "
+    "of the role, database or pool is too short"
 )
 
 # Classes of SQLSTATE that blame the data of a statement rather than the statement or the server.
@@ -44,6 +54,10 @@ def in_our_words(schema: str) -> Generator[None]:
         yield
     except asyncpg.DataError as error:  # also an InterfaceError when the driver itself can't encode a value
         raise RefusedDataError(f"a statement holds a value that can't be stored: {_describe(error)}") from None
+    except asyncpg.ReadOnlySQLTransactionError:
+        raise DatabaseUnavailableError(TAKES_NO_WRITES) from None
+    except asyncpg.QueryCanceledError:
+        raise DatabaseUnavailableError(_CANCELLED) from None
     except UNAVAILABLE as error:
         raise DatabaseUnavailableError(f"PostgreSQL is not available: {_describe(error)}") from None
     except _NOT_MIGRATED:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -23,10 +23,10 @@ from workerqueue.errors import DatabaseUnavailableError
 if TYPE_CHECKING:
     from workerqueue.database.connection import Database
 
-CHECK_INTERVAL: Final = 20.0
+CHECK_INTERVAL: Final = 5.0
 """Seconds between two checks."""
-CHECK_TIMEOUT: Final = 5.0
-"""Seconds that a notification may take to come back."""
+CHECK_TIMEOUT: Final = 4.0
+"""Seconds that the answer to one may take; both together are what a dead connection can stay unnoticed for."""
 
 
 class Listener:
@@ -43,9 +43,11 @@ class Listener:
             DatabaseUnavailableError: When the connection is lost, or dead without an error.
         """
         async with self._database.dedicated() as connection:
-            if await self._is_in_vain(connection):
+            with in_our_words(self._database.schema):
+                is_own = await has_own_session(connection)
+            if not is_own and await self._is_in_vain(connection):
                 return
-            ear = _Ear(self._database, connection, on_hint)
+            ear = _Ear(self._database, connection, on_hint, is_own=is_own)
             async with ear.open():
                 if not await ear.hears_itself():
                     return
@@ -59,16 +61,21 @@ class Listener:
     async def _is_in_vain(self, connection: Connection) -> bool:
         """Tell whether a pooler shares its sessions out: LISTEN would only stay behind in one of them."""
         with in_our_words(self._database.schema):
-            if await has_own_session(connection):
-                return False
             async with self._database.acquire() as other:
                 return await share_sessions(connection, other)
 
 
 class _Ear:
-    """One connection that listens, to the channel of hints and to one for its own checks."""
+    """One connection that listens, to the channel of hints and to one for its own checks.
 
-    def __init__(self, database: Database, connection: Connection, on_hint: Callable[[str | None], None]) -> None:
+    In a session of its own nothing but the connection's death can keep it from hearing, and any answer disproves
+    that. It needs no other connection, which an application may have taken all.
+    """
+
+    def __init__(
+        self, database: Database, connection: Connection, on_hint: Callable[[str | None], None], *, is_own: bool
+    ) -> None:
+        self._is_own = is_own
         self._database = database
         self._connection = connection
         self._on_hint = on_hint
@@ -100,25 +107,39 @@ class _Ear:
             DatabaseUnavailableError: When nothing is heard any more.
         """
         while True:
-            with anyio.move_on_after(CHECK_INTERVAL * random.uniform(0.8, 1.2)):  # noqa: S311 - jitter, not a secret
+            with anyio.move_on_after(CHECK_INTERVAL * random.uniform(0.8, 1)):  # noqa: S311 - jitter, not a secret
                 await self._lost.wait()
-            # A check that can't be sent says nothing about what would be heard.
-            with suppress(DatabaseUnavailableError):
-                if self._lost.is_set() or not await self.hears_itself():
-                    break
+            if self._lost.is_set() or not await (self._answers() if self._is_own else self._may_hear()):
+                break
         terminate(self._connection)
         raise DatabaseUnavailableError("the listening connection was lost")
 
+    async def _answers(self) -> bool:
+        # No notification: each would wake every session of the database that listens.
+        try:
+            with in_our_words(self._database.schema):
+                await self._connection.execute("select", timeout=CHECK_TIMEOUT)
+        except DatabaseUnavailableError:
+            return False
+        return True
+
+    async def _may_hear(self) -> bool:
+        try:
+            return await self.hears_itself()
+        except DatabaseUnavailableError:
+            return not self._lost.is_set()  # a check that can't be sent says nothing about what would be heard
+
     async def hears_itself(self) -> bool:
-        """Send a notification from another connection, and tell whether it comes back.
+        """Send a notification, through a pooler from another connection, and tell whether it comes back.
 
         Raises:
             DatabaseUnavailableError: If it could not be sent, or the connection was lost meanwhile.
         """
         self._heard = anyio.Event()
-        async with self._database.acquire(CHECK_TIMEOUT) as other:
+        sender = nullcontext(self._connection) if self._is_own else self._database.acquire(CHECK_TIMEOUT)
+        async with sender as connection:
             with in_our_words(self._database.schema):
-                await other.execute(f"notify {self._own_channel}", timeout=CHECK_TIMEOUT)
+                await connection.execute(f"notify {self._own_channel}", timeout=CHECK_TIMEOUT)
         with anyio.move_on_after(CHECK_TIMEOUT):
             await self._heard.wait()
         if self._lost.is_set():

@@ -13,7 +13,10 @@ from workerqueue.errors import DatabaseError
 _log = logging.getLogger("workerqueue.database")
 
 FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 5.0
+LONGEST_PAUSE = 4.0
+"""Seconds: with the connecting, work goes on within five after a server is back."""
+WORKED = 1.0
+"""Seconds that a body must have lasted for its next failure to be the first of a new series."""
 QUIET = 1.0
 """Seconds between two lines about one loop."""
 
@@ -21,9 +24,9 @@ QUIET = 1.0
 async def keep_trying(name: str, body: Callable[[], Awaitable[None]]) -> None:
     """Run a loop's body until it returns, again after every failure of the database.
 
-    The body connects, and goes on until its connection breaks. Pauses double from 0.1 s to 5 s with half of
-    each drawn at random, so that the clients of a restarted server do not come back together; a body that
-    worked for longer than the longest pause starts again at the shortest.
+    The body connects, and goes on until its connection breaks. Pauses double from 0.1 s to 4 s with half of
+    each drawn at random, so that the clients of a restarted server do not come back together; a body that lasted
+    for a while starts again at the shortest.
     """
     pause, said = FIRST_PAUSE, float("-inf")
     while True:
@@ -33,7 +36,7 @@ async def keep_trying(name: str, body: Callable[[], Awaitable[None]]) -> None:
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, jobs wait for this loop
             now = anyio.current_time()
-            if now - started > LONGEST_PAUSE:
+            if now - started > WORKED:
                 pause = FIRST_PAUSE
             if now - said >= QUIET:
                 _say(name, error)

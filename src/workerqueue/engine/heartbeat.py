@@ -53,6 +53,8 @@ class Heartbeat:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = threading.Event()
         self._changed: asyncio.Event | None = None
+        self._beaten_at: float | None = None
+        self._judges_from = monotonic()
         # A daemon: a program that ends without stopping its client must not wait for it.
         self._thread = threading.Thread(target=self._run, name="workerqueue heartbeat", daemon=True)
 
@@ -99,11 +101,19 @@ class Heartbeat:
     async def _beat(self, connection: Connection) -> None:
         number = self.number
         beat = await self._database.jobs.beat(connection, number, self._lease_ttl)
+        self._note_beat()
         if not beat.alive:
             with suppress(RuntimeError):  # the engine's loop has ended
                 self._engine.call_soon_threadsafe(self._on_lost, number)
-        if beat.overdue:
+        if beat.overdue and monotonic() >= self._judges_from:
             await rescue_jobs(self._database, connection, self._lease_ttl)
+
+    def _note_beat(self) -> None:
+        """Judge nobody for a while after a gap: where the database was away, nobody could beat."""
+        now = monotonic()
+        if self._beaten_at is not None and now - self._beaten_at > 2 * self._interval:
+            self._judges_from = now + self._lease_ttl
+        self._beaten_at = now
 
 
 async def rescue_jobs(database: Database, connection: Connection, lease_ttl: float) -> None:
@@ -135,7 +145,8 @@ class Watchdog:
                 self._loop.call_soon_threadsafe(self._answer)
         elif not self._told and monotonic() - self._asked_at >= BLOCKED / 2:
             self._told = True
-            frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - there is no other way to see a thread
+            # There is no other way to see what a thread does.
+            frame = sys._current_frames().get(self._thread)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             stack = "".join(traceback.format_stack(frame)[-12:]) if frame is not None else "(its thread is gone)"
             _log.warning("The event loop is blocked; nothing else runs until this ends:\n%s", stack)
 
