@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from hypothesis import Phase, settings
 
-from tests.model.side_by_side import SCHEMA, SEED, SETTINGS, Server, run
+from tests.model.side_by_side import NIGHTLY, SCHEMA, SEED, SETTINGS, Server, run
 from workerqueue import migrate
 from workerqueue.database import Connection
 from workerqueue.database.statements import statement
@@ -35,6 +35,7 @@ def machines_server(database_url: str) -> Generator[Server]:
         runner.run(sql.close())
 
 
+@pytest.mark.timeout(0 if NIGHTLY else 60)
 def test_the_tables_are_what_the_model_says(machines_server: Server) -> None:
     """Through random lives of jobs and clients, which come by every transition there is."""
     print(f"WORKERQUEUE_TEST_SEED={SEED}")  # pytest shows it where the test fails
