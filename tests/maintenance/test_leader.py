@@ -119,7 +119,11 @@ async def test_of_many_who_ask_at_once_one_leads(door: Database, sql: Connection
 async def test_only_the_leader_resigns(door: Database, sql: Connection, elect: Elect) -> None:
     """Another's resignation changes nothing; the leader's frees the lead, and others are told."""
     heard: asyncio.Queue[object] = asyncio.Queue()
-    await sql.add_listener(door.channel, lambda *notification: heard.put_nowait(notification[-1]))
+
+    def hear(*notification: object) -> None:
+        heard.put_nowait(notification[-1])
+
+    await sql.add_listener(door.channel, hear)
     other = await a_client(door, sql)
     await elect(1)
     await door.chores.resign_leader(sql, other, timeout=TIMEOUT)

@@ -11,7 +11,7 @@ from workerqueue.database.caller import Connection
 from workerqueue.database.driver_errors import in_our_words
 from workerqueue.database.statements import statement
 
-_PLAIN_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*")
+_PLAIN_NAME: Final = re.compile(r"[a-z0-9_]+")
 
 RESIGNED: Final = "\tleader"
 """What is said on the channel when a leader resigns; no pool is named like that."""
@@ -76,6 +76,11 @@ class ChoreTable:
             await connection.execute(
                 statement("resign_leader", self._schema), number, self._channel, RESIGNED, timeout=timeout
             )
+
+    async def limit_time(self, connection: Connection, seconds: float, *, timeout: float) -> None:
+        """Have the server end what takes longer than so many seconds in this transaction."""
+        with in_our_words(self._schema):
+            await connection.execute(self._about("limit_time", milliseconds=f"{seconds * 1000:.0f}"), timeout=timeout)
 
     async def list_days(self, connection: Connection, *, timeout: float) -> list[Day]:
         """List the tables of finalized jobs."""

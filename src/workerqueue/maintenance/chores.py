@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import anyio
@@ -18,7 +19,7 @@ async def run_chores(
     database: Database, leader: Leader, retention: Retention, poll_interval: float, lease_ttl: float
 ) -> None:
     """Stand for election and do what there is to do, for ever."""
-    by_the_leader = {
+    by_the_leader: dict[str, tuple[Callable[[], Awaitable[None]], float]] = {
         "sweeper": (partial(sweeper.free_stranded_jobs, database, lease_ttl), sweeper.EVERY),
         "cleaner": (cleaner.Cleaner(database, retention, leader).clean, cleaner.EVERY),
         "pruner": (partial(pruner.prune_clients, database), pruner.EVERY),

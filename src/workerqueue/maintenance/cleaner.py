@@ -18,6 +18,7 @@ from workerqueue.database import Database, Day, Deleted
 from workerqueue.errors import DatabaseError, DatabaseUnavailableError, SchemaError
 from workerqueue.maintenance.batch import Batch
 from workerqueue.maintenance.leader import Leader
+from workerqueue.maintenance.limited import ANSWER, limited
 from workerqueue.maintenance.retention import Retention
 
 _log = logging.getLogger("workerqueue.maintenance")
@@ -61,7 +62,7 @@ class Cleaner:
         self._database = database
         self._retention = retention
         self._leader = leader
-        self._pages = Batch(PAGES, PAGES)
+        self.pages = Batch(PAGES, PAGES)
         self._trimmed = Batch(BATCH, BATCH)
         self._due: dict[str, float] = {}
 
@@ -85,9 +86,9 @@ class Cleaner:
         while self._leader.is_leading:
             limit = self._trimmed.size
             try:
-                async with self._database.acquire() as connection:
+                async with limited(self._database, TRIM_TIMEOUT) as connection:
                     deleted = await self._database.chores.trim_finalized(
-                        connection, self._retention.counts, limit, timeout=TRIM_TIMEOUT
+                        connection, self._retention.counts, limit, timeout=TRIM_TIMEOUT + ANSWER
                     )
             except DatabaseUnavailableError:
                 if not self._trimmed.shrink():
@@ -109,7 +110,7 @@ class Cleaner:
             return 0
         started = monotonic()
         walk = await walk_day(
-            self._database, day, self._retention.ages, self._pages, go_on=lambda: self._leader.is_leading
+            self._database, day, self._retention.ages, self.pages, go_on=lambda: self._leader.is_leading
         )
         # What is written there from now on is kept for the shortest time at least.
         next_due = walk.next_due if ended_ago > QUIET else min(walk.next_due, self._retention.shortest)
@@ -182,5 +183,5 @@ async def _days(database: Database) -> list[Day]:
 
 
 async def _look(database: Database, table: str, pages: range, ages: str, limit: int) -> Deleted:
-    async with database.acquire() as connection:
-        return await database.chores.delete_finalized(connection, table, pages, ages, limit, timeout=TIMEOUT)
+    async with limited(database, TIMEOUT) as connection:
+        return await database.chores.delete_finalized(connection, table, pages, ages, limit, timeout=TIMEOUT + ANSWER)

@@ -6,6 +6,7 @@ import logging
 from typing import Final
 
 from workerqueue.database import Database
+from workerqueue.maintenance.limited import ANSWER, limited
 
 _log = logging.getLogger("workerqueue.maintenance")
 
@@ -21,7 +22,7 @@ TIMEOUT: Final = 60.0
 
 async def prune_clients(database: Database) -> None:
     """Forget those whom no job names any more."""
-    async with database.acquire() as connection:
-        pruned = await database.chores.prune_clients(connection, OLDER_THAN, BATCH, timeout=TIMEOUT)
+    async with limited(database, TIMEOUT) as connection:
+        pruned = await database.chores.prune_clients(connection, OLDER_THAN, BATCH, timeout=TIMEOUT + ANSWER)
     if pruned:
         _log.info("Forgot %d clients that ended long ago", pruned)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from typing import Final
 
-from workerqueue.database import Database, Index
+from workerqueue.database import Connection, Database, Index
+from workerqueue.errors import DatabaseUnavailableError
 
 _log = logging.getLogger("workerqueue.maintenance")
 
@@ -21,8 +23,8 @@ TIMEOUT: Final = 60.0
 """Seconds: it waits for transactions that are open, and vacuum waits for it."""
 DROP_TIMEOUT: Final = 5.0
 
-_LEFTOVER: Final = re.compile(r"[a-z_]+_cc(new|old)[0-9]*")
-_OURS: Final = re.compile(r"job_[a-z]+")
+_LEFTOVER: Final = re.compile(r"[a-z0-9_]+_cc(new|old)[0-9]*")
+_PLAIN: Final = re.compile(r"[a-z0-9_]+")
 
 
 def is_bloated(index: Index) -> bool:
@@ -34,11 +36,23 @@ async def rebuild_bloated_indexes(database: Database) -> None:
     """Drop what earlier rebuildings have left, and rebuild what is bloated, one index after the other."""
     async with database.acquire() as connection:
         indexes = await database.chores.list_indexes(connection, timeout=DROP_TIMEOUT)
-        for index in indexes:
-            if not index.is_valid and _LEFTOVER.fullmatch(index.name):
-                _log.info("Dropping %s, left by a rebuilding that was cut off", index.name)
-                await database.chores.drop_index(connection, index.name, timeout=DROP_TIMEOUT)
-        for index in indexes:
-            if index.is_valid and _OURS.fullmatch(index.name) and is_bloated(index):
-                _log.info("Rebuilding %s: %d pages for %.0f entries", index.name, index.pages, index.entries)
-                await database.chores.rebuild_index(connection, index.name, timeout=TIMEOUT)
+        # Caught while the connection is held: given back, it tells the server to end what we no longer wait for.
+        try:
+            await _drop_leftovers(database, connection, indexes)
+            await _rebuild(database, connection, indexes)
+        except DatabaseUnavailableError as error:
+            _log.warning("reindexer: %s; an open transaction may be in its way; trying again in an hour", error)
+
+
+async def _drop_leftovers(database: Database, connection: Connection, indexes: Sequence[Index]) -> None:
+    for index in indexes:
+        if not index.is_valid and _LEFTOVER.fullmatch(index.name):
+            _log.info("Dropping %s, left by a rebuilding that was cut off", index.name)
+            await database.chores.drop_index(connection, index.name, timeout=DROP_TIMEOUT)
+
+
+async def _rebuild(database: Database, connection: Connection, indexes: Sequence[Index]) -> None:
+    for index in indexes:
+        if index.is_valid and _PLAIN.fullmatch(index.name) and is_bloated(index):
+            _log.info("Rebuilding %s: %d pages for %.0f entries", index.name, index.pages, index.entries)
+            await database.chores.rebuild_index(connection, index.name, timeout=TIMEOUT)

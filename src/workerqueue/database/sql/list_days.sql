@@ -3,7 +3,8 @@
 -- The default table has no day; that of a day to come ended a negative time ago.
 -- Called by: the cleaner.
 select pg_class.relname::text as name,
-       pg_relation_size(pg_class.oid) / current_setting('block_size')::bigint as pages,
+       -- None where another leader drops it just now.
+       coalesce(pg_relation_size(pg_class.oid) / current_setting('block_size')::bigint, 0) as pages,
        extract(epoch from statement_timestamp() - end_of.day)::float8 as ended_ago
 from pg_catalog.pg_inherits
 join pg_catalog.pg_class on pg_class.oid = pg_inherits.inhrelid

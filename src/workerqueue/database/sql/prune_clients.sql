@@ -11,17 +11,17 @@ with old as materialized (
     order by number
     limit $2
 ),
-some as materialized (
+those as materialized (
     select array(select number from old) as numbers
 ),
 named as (
-    select client as number from {schema}.job where client = any ((select numbers from some)::integer[])
+    select client as number from {schema}.job where client = any ((select numbers from those)::integer[])
     union
-    select unnest(attempted_by) from {schema}.job where attempted_by && (select numbers from some)
+    select unnest(attempted_by) from {schema}.job where attempted_by && (select numbers from those)
     union
-    select client from {schema}.job_finalized where client = any ((select numbers from some)::integer[])
+    select client from {schema}.job_finalized where client = any ((select numbers from those)::integer[])
     union
-    select unnest(attempted_by) from {schema}.job_finalized where attempted_by && (select numbers from some)
+    select unnest(attempted_by) from {schema}.job_finalized where attempted_by && (select numbers from those)
 ),
 pruned as (
     delete from {schema}.client
