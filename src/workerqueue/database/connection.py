@@ -34,6 +34,8 @@ C = TypeVar("C")
 
 TRANSACTION_TIMEOUT: Final = 30.0
 """Seconds to wait for a connection of the pool: more workers than connections may each want one."""
+LONG_ENOUGH: Final = 0.1
+"""Seconds without which a try says nothing but that its time was short."""
 DEDICATED: Final = 4
 """Connections a working client holds for itself: to listen, to claim, to complete, to schedule."""
 
@@ -237,13 +239,16 @@ async def _until_there_is_one(connect: Callable[[float], Awaitable[C]], timeout:
     """
     deadline = anyio.current_time() + timeout
     pause = 0.05
+    why: DatabaseUnavailableError | None = None
     while True:
         left = deadline - anyio.current_time()
         try:
             return await connect(max(left, 0.001))
-        except DatabaseUnavailableError:
+        except DatabaseUnavailableError as error:
+            if why is None or left > LONG_ENOUGH:
+                why = error
             if left <= 0:
-                raise
+                raise why from None
         await anyio.sleep(min(pause, max(left, 0)))
         pause = min(pause * 2, 1.0)
 

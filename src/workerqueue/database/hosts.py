@@ -25,6 +25,13 @@ def several_hosts(url: str | None, host: object = None, port: object = None) -> 
         host: What the driver was given besides: it counts before the URL.
         port: The same.
     """
+    try:
+        return _several_hosts(url, host, port)
+    except ValueError:
+        return []  # the driver says what is wrong with it
+
+
+def _several_hosts(url: str | None, host: object, port: object) -> list[Host]:
     names, ports = _names(host), _names(port)
     if url and not names:
         parts = urlsplit(url)
