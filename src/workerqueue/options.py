@@ -6,12 +6,11 @@ defaults, in this order; `None` inherits and 0 is a value.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Final, NamedTuple, TypeVar, cast
+from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from pydantic import JsonValue, ValidationError
@@ -31,14 +30,7 @@ from workerqueue.durations import as_timedelta, positive
 from workerqueue.durations import delay as as_delay
 from workerqueue.errors import ArgsError, OptionError, UnknownKindError, UnknownQueueError, near_matches
 from workerqueue.job import Job, JobState
-from workerqueue.payload import (
-    MAX_ARGS_BYTES,
-    MAX_METADATA_BYTES,
-    check_tags,
-    encode_json,
-    encode_model,
-    invalid_args,
-)
+from workerqueue.payload import check_tags, encode_metadata, encode_model, encode_plain, invalid_args
 from workerqueue.retry import POLICIES, RetryPolicy, write_policy
 from workerqueue.template import QueueTemplate
 
@@ -71,7 +63,7 @@ class Terms:
     tags: tuple[str, ...]
     metadata: Mapping[str, JsonValue]
     metadata_json: str | None
-    on_discard: str | None
+    on_discard: str | None = field(repr=False)  # with the args as they are, secrets too
     """The job to insert if this one is discarded, as it is stored."""
 
     @cached_property
@@ -254,8 +246,7 @@ class Resolver:
             raise UnknownKindError(f"a kind is {A_NAME}, got {kind!r}")
         if not isinstance(payload, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
             raise ArgsError("args", f"expected a JSON object, got {type(payload).__name__}")
-        encoded = encode_json(dict(payload), "args", MAX_ARGS_BYTES)
-        plain = cast("dict[str, JsonValue]", json.loads(encoded))
+        encoded, plain = encode_plain(payload)
         return self._resolve(settings_of(kind, self._config, None), plain, encoded, opts or _INHERIT, 0)
 
     def _resolve(self, settings: KindSettings, args: Payload, args_json: str, opts: InsertOpts, depth: int) -> NewJob:
@@ -284,7 +275,7 @@ class Resolver:
             retry=_retry(opts.retry, settings.retry),
             tags=check_tags(_first(opts.tags, own.tags, ())),
             metadata=metadata,
-            metadata_json=encode_json(metadata, "metadata", MAX_METADATA_BYTES) if metadata else None,
+            metadata_json=encode_metadata(metadata) if metadata else None,
             on_discard=self._follow_up(own.on_discard if opts.on_discard is None else opts.on_discard, depth),
         )
 

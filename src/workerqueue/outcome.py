@@ -7,7 +7,7 @@ A worker ends its job by returning (completed), by raising one of the four below
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
@@ -20,6 +20,7 @@ from workerqueue.durations import delay as as_delay
 from workerqueue.errors import ArgsError, ConfigError
 from workerqueue.job import JobState
 from workerqueue.payload import MAX_ERROR_BYTES, MAX_TRACE_BYTES, clean_text, encode_output
+from workerqueue.redaction import mask
 from workerqueue.retry import DEFAULT_RETRY, RetryPolicy, delay_after, read_policy
 
 
@@ -78,6 +79,8 @@ class Attempt:
     retry: str | None
     """The job's stored policy; `None` is the default one."""
     client: str
+    secrets: Collection[str] = ()
+    """What must not stand in its error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,7 @@ def raised(
     if isinstance(error, JobSnooze):
         state = JobState.SCHEDULED if error.delay else JobState.AVAILABLE
         return Outcome("snoozed", state, error.delay, counts=False)
-    record, reason = _record(error, attempt), _one_line(error)
+    record, reason = _record(error, attempt), _one_line(error, attempt.secrets)
     if isinstance(error, JobCancel):
         return Outcome("cancelled", JobState.CANCELLED, error=record, reason=reason)
     if isinstance(error, JobDiscard) or attempt.number >= attempt.max_attempts:
@@ -150,7 +153,10 @@ class OutputError(ValueError):
 def undecodable(error: Exception, attempt: Attempt) -> Outcome:
     """Conclude an attempt whose args no longer fit their class: it is discarded, since waiting mends nothing."""
     return Outcome(
-        "discarded", JobState.DISCARDED, error=_record(error, attempt, with_trace=False), reason=_one_line(error)
+        "discarded",
+        JobState.DISCARDED,
+        error=_record(error, attempt, with_trace=False),
+        reason=_one_line(error, attempt.secrets),
     )
 
 
@@ -165,8 +171,8 @@ def without_data(outcome: Outcome, refusal: Exception) -> Outcome:
     return Outcome("discarded", JobState.DISCARDED, error=entry.decode(), reason=_one_line(refusal))
 
 
-def _one_line(error: BaseException) -> str:
-    text = " ".join(clean_text(_text_of(error), 500).split())
+def _one_line(error: BaseException, secrets: Collection[str] = ()) -> str:
+    text = " ".join(clean_text(mask(_text_of(error), secrets), 500).split())
     text = "".join(each if each.isprintable() else "\ufffd" for each in text)  # no terminal codes in a log
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
@@ -176,11 +182,11 @@ def _record(error: BaseException, attempt: Attempt, *, with_trace: bool = True) 
     if with_trace and not isinstance(error, JobOutcome):
         # Without locals: they may hold what must not be stored.
         shown = traceback.format_exception(type(error), error, _from_the_worker_on(error.__traceback__))
-        trace = clean_text("".join(shown), MAX_TRACE_BYTES)
+        trace = clean_text(mask("".join(shown), attempt.secrets), MAX_TRACE_BYTES)
     entry = {
         "attempt": attempt.number,
         "type": type(error).__name__,
-        "error": clean_text(_text_of(error), MAX_ERROR_BYTES),
+        "error": clean_text(mask(_text_of(error), attempt.secrets), MAX_ERROR_BYTES),
         "trace": trace,
         "client": attempt.client,
     }

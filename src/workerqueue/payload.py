@@ -18,6 +18,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
 
 from workerqueue.errors import ArgsError
+from workerqueue.redaction import MASK, find_secret, mask, reveal, secrets_in
 from workerqueue.validation import path_of
 
 MAX_ARGS_BYTES = 1024 * 1024
@@ -37,6 +38,7 @@ INT64 = range(-(2**63), 2**63)
 # `null` is what Pydantic makes of a NaN in a nested model whose own settings do not say otherwise.
 _SUSPICIOUS = re.compile(rb"\\u0000|NaN|Infinity|null|[0-9]{19}")
 
+_MASK = MASK.encode()
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -49,7 +51,7 @@ class Fault(NamedTuple):
 
 
 def encode_model(model: BaseModel, root: str = "args", limit: int = MAX_ARGS_BYTES) -> str:
-    """Write a model as JSON that PostgreSQL will hold and every reader can read back.
+    """Write a model as JSON that PostgreSQL will hold and every reader can read back; secrets as their values.
 
     Raises:
         ArgsError: With the path to the first value that can't be stored.
@@ -60,22 +62,53 @@ def encode_model(model: BaseModel, root: str = "args", limit: int = MAX_ARGS_BYT
         raise _refusal(model, root, error) from None
     if _is_suspicious(data):
         _refuse_faults(data, model, root)
+    if _MASK in data:
+        data = _revealed(data, _plain(model, root), root)
     return _within(data, root, limit)
 
 
-def encode_json(value: object, root: str, limit: int) -> str:
-    """Write any value that Pydantic can write as JSON, under the same rules.
+def encode_plain(payload: Mapping[str, object]) -> tuple[str, dict[str, JsonValue]]:
+    """Write args of no class under the same rules, and give them as they may be shown.
 
     Raises:
         ArgsError: With the path to the first value that can't be stored.
     """
+    data = _encode(dict(payload), "args")
+    plain = cast("dict[str, JsonValue]", json.loads(data))
+    if _MASK in data:
+        data = _revealed(data, dict(payload), "args")
+    return _within(data, "args", MAX_ARGS_BYTES), plain
+
+
+def encode_json(value: object, root: str, limit: int) -> str:
+    """Write any value that Pydantic can write as JSON, under the same rules; a secret is written as asterisks.
+
+    Raises:
+        ArgsError: With the path to the first value that can't be stored.
+    """
+    return _within(_encode(value, root), root, limit)
+
+
+def _encode(value: object, root: str) -> bytes:
     try:
         data = to_json(value, inf_nan_mode="constants")
     except PydanticSerializationError as error:
         raise _refusal(value, root, error) from None
     if _is_suspicious(data):
         _refuse_faults(data, value, root)
-    return _within(data, root, limit)
+    return data
+
+
+def encode_metadata(metadata: Mapping[str, object]) -> str:
+    """Write a job's metadata, which is there to be shown: a secret is refused.
+
+    Raises:
+        ArgsError: With the path to the first value that can't be stored.
+    """
+    written = encode_json(metadata, "metadata", MAX_METADATA_BYTES)
+    if MASK in written and (path := find_secret(metadata, "metadata")):
+        raise ArgsError(path, "is a secret, and metadata is shown wherever its job is; put it into a field of the args")
+    return written
 
 
 def encode_output(value: object) -> str:
@@ -110,8 +143,10 @@ def decode_model(args_class: type[M], stored: str | bytes) -> M:
 
 def invalid_args(error: ValidationError) -> ArgsError:
     """Turn Pydantic's refusal of args into ours, without the values."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    return ArgsError(path_of(first["loc"], "args"), explain_rest(error))
+    first = error.errors(include_url=False)[0]
+    # A validator's own text may repeat what it was given.
+    given = set[str]() if first["type"] == "missing" else secrets_in(first["input"], is_hidden=True)
+    return ArgsError(path_of(first["loc"], "args"), mask(explain_rest(error), given))
 
 
 def explain_rest(error: ValidationError) -> str:
@@ -129,20 +164,25 @@ def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
         ArgsError: With the path to the first tag that can't be stored.
     """
     if isinstance(tags, str):
-        raise ArgsError("tags", f"expected a list of labels, got the text {tags!r}; write [{tags!r}]")
+        raise ArgsError("tags", f"expected a list of labels, got the text {_brief(tags)}; write [{_brief(tags)}]")
     if not isinstance(tags, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-        raise ArgsError("tags", f"expected a list of labels, got {tags!r}")
+        raise ArgsError("tags", f"expected a list of labels, got {_brief(tags)}")
     if len(tags) > MAX_TAGS:
         raise ArgsError("tags", f"expected at most {MAX_TAGS} labels, got {len(tags)}")
     for place, tag in enumerate(tags):
         path = f"tags[{place}]"
         if not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-            raise ArgsError(path, f"expected text, got {tag!r}")
+            raise ArgsError(path, f"expected text, got {_brief(tag)}")
         if not 0 < len(tag) <= MAX_TAG_LENGTH:
             raise ArgsError(path, f"expected 1 to {MAX_TAG_LENGTH} characters, got {len(tag)}")
         if problem := _text_fault(tag):
             raise ArgsError(path, problem)
     return tuple(tags)
+
+
+def _brief(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= MAX_TAG_LENGTH else f"{shown[:MAX_TAG_LENGTH]}…"
 
 
 def clean_text(text: str, limit: int) -> str:
@@ -234,6 +274,14 @@ def _text_fault(text: str) -> str | None:
     except UnicodeEncodeError:
         return "expected Unicode text, got a lone surrogate; decode the source with its real encoding"
     return None
+
+
+def _revealed(data: bytes, source: object, root: str) -> bytes:
+    """Write secrets as they are, where Pydantic wrote asterisks."""
+    revealed = reveal(source, json.loads(data), root)
+    for fault in faults(revealed, root):
+        raise ArgsError(*fault)
+    return to_json(revealed)
 
 
 def _is_suspicious(data: bytes) -> bool:

@@ -9,6 +9,7 @@ import typer
 from pydantic_core import to_json
 
 from workerqueue.job import Job
+from workerqueue.redaction import shown
 
 
 def print_json(document: object) -> None:
@@ -17,8 +18,8 @@ def print_json(document: object) -> None:
 
 
 def job_as_json(job: Job[object]) -> dict[str, object]:
-    """Give a job's attributes by their names."""
-    return {field.name: getattr(job, field.name) for field in fields(job)}
+    """Give a job's attributes by their names, its secrets masked."""
+    return {field.name: getattr(job, field.name) for field in fields(job)} | {"args": shown(job.args)}
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Final, NamedTuple, TypeVar, cast
 from uuid import UUID
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic_core import to_json
 
 from workerqueue.config import PRIORITIES
@@ -67,6 +67,9 @@ class StoredJob(NamedTuple):
     tags: list[str] | None
     metadata: str | None
     output: str | None
+
+    def __repr__(self) -> str:
+        return f"StoredJob(id={self.id}, kind={self.kind!r}, state={self.state!r})"  # what else it holds may be secret
 
     def to_job(self, args: A) -> Job[A]:
         """Make the job as its worker and its readers see it."""
@@ -171,6 +174,8 @@ class Walked(NamedTuple):
 class Extras(BaseModel):
     """What most claimed jobs have none of."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     attempted_by: list[str] | None = None
     errors: list[AttemptError] | None = None
     tags: list[str] | None = None
@@ -201,6 +206,9 @@ class Claimed(NamedTuple):
     """Its `Extras`, if it has any."""
     client: str
     lease: int
+
+    def __repr__(self) -> str:
+        return f"Claimed(id={self.id}, kind={self.kind!r})"  # what else it holds may be secret
 
     def extras(self) -> Extras:
         """Read what most jobs have none of.
@@ -265,6 +273,11 @@ class JobTable:
         self._schema = schema
         self._channel = channel
 
+    @property
+    def schema(self) -> str:
+        """The schema whose tables these are."""
+        return self._schema
+
     async def insert_job(self, runner: Runner, job: NewJob, timeout: float) -> Inserted:
         """Insert one job."""
         terms = job.terms
@@ -317,8 +330,9 @@ class JobTable:
         with in_our_words(self._schema):
             rows = await runner.fetch(sql, [str(each) for each in insert_ids], timeout=timeout)
         found: dict[UUID, KnownInsert] = {}
-        for insert_id, job, at, *stored in cast("list[tuple[str, int, datetime]]", rows):
-            found[UUID(insert_id)] = KnownInsert(job, at, None if stored[0] is None else StoredJob._make(stored))
+        for row in rows:
+            insert_id, job, at = cast("tuple[str, int, datetime]", row[:3])
+            found[UUID(insert_id)] = KnownInsert(job, at, None if row[3] is None else StoredJob._make(row[3:]))
         return found
 
     async def register_client(self, connection: Connection, client: ClientRow) -> int:

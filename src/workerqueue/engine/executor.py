@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
 
@@ -32,6 +32,7 @@ from workerqueue.outcome import (
     undecodable,
 )
 from workerqueue.payload import decode_model
+from workerqueue.redaction import secrets_in
 from workerqueue.retry import LONGEST
 from workerqueue.worker import NO_RULES, Registration, Workers
 
@@ -132,6 +133,7 @@ class Executor:
         attempt = self._attempt_of(run.stored)
         if error is None:
             return returned(value, attempt, random.random)
+        attempt = replace(attempt, secrets=secrets_in(job.args))
         return raised(error, attempt, random.random, delay=_own_retry(registration, job, error))
 
     async def _call(self, registration: Registration, job: Job[JobArgs], run: Run) -> object:

@@ -56,6 +56,8 @@ create table {schema}.job (
     on_discard      jsonb check (jsonb_typeof(on_discard) = 'object' and on_discard ? 'kind'),
     check (state in ('available', 'scheduled', 'pending', 'running', 'retryable')),
     check ((state = 'running') = (lease is not null)),
+    -- The client's own limit is 1 MiB of JSON, of which jsonb may make six times as much.
+    check (pg_column_size(args) <= 8388608),
     -- What a client can read: one row it can't would keep it from every other row of its batch.
     check (created_at >= '0002-01-01 00:00+00' and created_at < '9999-01-01 00:00+00'),
     check (scheduled_at >= '0002-01-01 00:00+00' and scheduled_at < '9999-01-01 00:00+00')
