@@ -17,7 +17,7 @@ from tests.waiting import eventually
 from workerqueue import Client, InsertOpts, Job, JobArgs, JobState, Workers
 from workerqueue.config import Config
 from workerqueue.database import Claimed, ClientRow, Connection, Database, Finished
-from workerqueue.outcome import COMPLETED
+from workerqueue.outcome import COMPLETED, INTERRUPTED
 
 LIMIT = 10.0
 """Seconds without a beat, in rescues that a test calls for."""
@@ -263,39 +263,52 @@ async def blocked_on(sql: Connection, pid: int) -> bool:
     return bool(await sql.fetchval("select cardinality(pg_blocking_pids($1)) > 0", pid))
 
 
+@pytest.mark.parametrize("commits", [True, False])
 async def test_a_completion_under_way_is_no_loss(
-    door: Database, sql: Connection, other: Connection, client: Client, database_url: str
+    door: Database, sql: Connection, other: Connection, client: Client, commits: bool
 ) -> None:
-    """A rescue that meets a completion which has not committed waits for it, and then leaves the job alone."""
+    """A rescue passes over a job that another transaction holds; what that leaves behind is the next rescue's."""
     inserted = await client.insert(Work())
     (run,) = await claim(door, sql, await a_client(door, sql))
+    completion = sql.transaction()
+    await completion.start()
+    assert await door.jobs.record_outcomes(sql, [Finished(run, COMPLETED)]) == {run.id}
+    assert await door.jobs.rescue_jobs(other, LIMIT) == (["gone"], 0, 0)
+    await (completion.commit() if commits else completion.rollback())
+    assert await door.jobs.rescue_jobs(other, LIMIT) == ([], 0 if commits else 1, 0)
+    assert await states(sql) == {inserted.job.id: "completed" if commits else "available"}
+
+
+async def test_a_job_that_is_held_delays_no_other(
+    door: Database, sql: Connection, other: Connection, client: Client
+) -> None:
+    """A client that froze in a transaction of its own keeps the job in it and nothing else, and stops no heartbeat."""
+    held, free = (result.job.id for result in await client.insert_many([Work(), Work()]))
+    await claim(door, sql, await a_client(door, sql))
     async with sql.transaction():
-        assert await door.jobs.record_outcomes(sql, [Finished(run, COMPLETED)]) == {run.id}
-        rescue = asyncio.create_task(door.jobs.rescue_jobs(other, LIMIT))
-        watcher = await asyncpg.connect(database_url)
-        await eventually(lambda: blocked_on(watcher, other.get_server_pid()))
-        await watcher.close()
-    assert await rescue == (["gone"], 0, 0)
-    assert await states(sql) == {inserted.job.id: "completed"}
+        await sql.execute("select from job where id = $1 for update", held)
+        assert await door.jobs.rescue_jobs(other, LIMIT) == (["gone"], 1, 0)
+    assert await states(sql) == {held: "running", free: "available"}
 
 
 async def test_a_run_claimed_anew_meanwhile_is_not_taken(
     door: Database, sql: Connection, other: Connection, client: Client, database_url: str
 ) -> None:
     """While a rescue waits, the job goes back and to a new client, unknown to the rescue: its run is left alone."""
-    await client.insert(Work())
-    await claim(door, sql, await a_client(door, sql))
-    watcher = await asyncpg.connect(database_url)
-    async with sql.transaction():
-        await sql.execute("update job set state = 'available', lease = null")
+    inserted = await client.insert(Work())
+    (run,) = await claim(door, sql, await a_client(door, sql))
+    holder = await asyncpg.connect(database_url, server_settings={"search_path": door.schema})
+    async with holder.transaction():
+        await holder.execute("select from client where id = 'gone' for update")
         rescue = asyncio.create_task(door.jobs.rescue_jobs(other, LIMIT))
-        await eventually(lambda: blocked_on(watcher, other.get_server_pid()))
-        newcomer = await a_client(door, sql, "new", silent_for=0)
-        (again,) = await claim(door, sql, newcomer, lease=2)
-    rescued = await rescue
-    assert (rescued.returned, rescued.discarded) == (0, 0)
-    assert await door.jobs.record_outcomes(sql, [Finished(again, COMPLETED)]) == {again.id}
-    await watcher.close()
+        await eventually(lambda: blocked_on(sql, other.get_server_pid()))
+        await door.jobs.record_outcomes(sql, [Finished(run, INTERRUPTED)])
+        (anew,) = await claim(door, sql, await a_client(door, sql, "new", silent_for=0), lease=2)
+    await holder.close()
+    assert await rescue == (["gone"], 0, 0)
+    row = await sql.fetchrow("select state, lease from job where id = $1", inserted.job.id)
+    assert row is not None
+    assert tuple(row) == ("running", anew.lease)
 
 
 async def test_two_rescues_at_once_free_a_job_once(

@@ -1,7 +1,8 @@
 -- Declare clients dead that have not beaten for too long, and free the jobs that no living client runs.
 --
 -- A start that ended so counts: a job that has one left is available at once, with an entry in its history; one that
--- has none is discarded, and its follow-up inserted in the same commit. No kind needs to be known for that.
+-- has none is discarded, and its follow-up inserted in the same commit. No kind needs to be known for that. A job that
+-- another transaction holds is left to the next sweep.
 --   $1 seconds without a beat after which a client is dead  $2 the channel to notify
 -- Reads the live table, when a client has died and once in a while.
 -- Called by: the heartbeat of any client, at once where several see the same death.
@@ -11,7 +12,7 @@ with dead as (
     where ended_at is null and heartbeat_at < statement_timestamp() - make_interval(secs => $1::float8)
     returning number, id
 ),
-lost as materialized (
+stranded as materialized (
     select job.id, job.lease
     from {schema}.job
     where job.state = 'running'
@@ -20,9 +21,17 @@ lost as materialized (
           or not exists (select from {schema}.client where client.number = job.client and client.ended_at is null)
       )
 ),
+lost as materialized (
+    select job.id, job.lease
+    from {schema}.job
+    -- By id and lease: what has been claimed anew since this statement began is another run.
+    where job.id = any (array(select id from stranded)) and job.lease = any (array(select distinct lease from stranded))
+    order by job.id
+    -- A job that another transaction holds may be ending there; whoever waited for it could not beat meanwhile.
+    for update skip locked
+),
 ended as (
     delete from {schema}.job
-    -- By id and lease: what has been claimed anew since this statement began is another run.
     where job.id = any (array(select id from lost)) and job.lease = any (array(select distinct lease from lost))
       and job.attempt >= job.max_attempts
     returning job.*
