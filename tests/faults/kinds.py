@@ -1,0 +1,108 @@
+"""The four kinds of the harness, and what their workers leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from random import Random
+
+from tests.faults.profiles import Profile
+from workerqueue import Config, Fixed, Job, JobArgs, QueueConfig, TaskConfig, Workers
+
+
+class Marked(JobArgs):
+    """A job that can be told from all others, whatever id it got."""
+
+    token: str
+
+
+class Effect(Marked):
+    """Writes a row through a connection of its own."""
+
+    @classmethod
+    def kind(cls) -> str:
+        return "effect"
+
+
+class External(Marked):
+    """Appends its key to a file: an effect that the database knows nothing of."""
+
+    @classmethod
+    def kind(cls) -> str:
+        return "external"
+
+
+class Failing(Marked):
+    """Fails once in ten starts."""
+
+    @classmethod
+    def kind(cls) -> str:
+        return "failing"
+
+
+class Stalling(Marked):
+    """Outlasts a lease now and then, at times with the event loop blocked."""
+
+    @classmethod
+    def kind(cls) -> str:
+        return "stalling"
+
+
+KINDS: list[type[Marked]] = [Effect, External, Failing, Stalling]
+
+Leave = Callable[[int, int], Awaitable[None]]
+"""Leaves an effect behind: the job's id, and the attempt."""
+
+
+class OnPurposeError(Exception):
+    """The tenth start."""
+
+
+def config(profile: Profile) -> Config:
+    """Give the task table: enough attempts that most jobs complete, and retries that come soon."""
+    task = TaskConfig(max_attempts=6, retry=Fixed(0.2))
+    return Config(
+        queues={"default": QueueConfig(max_workers=profile.slots)},
+        tasks={kind.kind(): task for kind in KINDS},
+    )
+
+
+def make_workers(profile: Profile, seed: int, leave_row: Leave, leave_line: Leave) -> Workers:
+    """Make who works the four kinds."""
+    workers = Workers()
+
+    async def take_time(args: Marked) -> None:
+        random = Random(f"{seed}/{args.token}")  # noqa: S311 - repeatable, not a secret
+        await asyncio.sleep(random.uniform(0, 2 * profile.length))
+
+    def throw(args: Marked, attempt: int) -> float:
+        return Random(f"{seed}/{args.token}/{attempt}").random()  # noqa: S311 - repeatable, not a secret
+
+    @workers.worker
+    async def effect(job: Job[Effect]) -> None:
+        await take_time(job.args)
+        await leave_row(job.id, job.attempt)
+
+    @workers.worker
+    async def external(job: Job[External]) -> None:
+        await take_time(job.args)
+        await leave_line(job.id, job.attempt)
+
+    @workers.worker
+    async def failing(job: Job[Failing]) -> None:
+        await take_time(job.args)
+        await leave_row(job.id, job.attempt)
+        if throw(job.args, job.attempt) < 0.1:
+            raise OnPurposeError(job.args.token)
+
+    @workers.worker
+    async def stalling(job: Job[Stalling]) -> None:
+        thrown = throw(job.args, job.attempt)
+        if thrown < profile.blocking:
+            time.sleep(profile.lease_ttl * 1.5)  # noqa: ASYNC251 - what is tested is a blocked event loop
+        elif thrown < profile.blocking + profile.stalling:
+            await asyncio.sleep(profile.lease_ttl * 1.5)
+        await leave_row(job.id, job.attempt)
+
+    return workers

@@ -1,0 +1,181 @@
+"""The nemesis: strikes processes, connections and the server, in an order that follows from the seed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+import asyncpg
+
+from tests.faults.processes import Child, Fleet
+from tests.faults.profiles import Profile
+from tests.faults.server import Restartable
+from tests.waiting import eventually
+
+HUSHED: Final = 12.0
+"""Seconds after which every call on a silent connection has met its deadline."""
+NO_END: Final = 30.0
+"""Seconds that a worker gets to end after SIGTERM, before it is killed."""
+PATIENCE: Final = 60.0
+"""Seconds until a worker is well, or the harness itself is broken."""
+BACKENDS = "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
+
+
+@dataclass
+class Strike:
+    """One fault that has struck."""
+
+    kind: str
+    at: float
+    pid: int | None = None
+    """The process it struck; `None` for all of them."""
+    until: float = 0.0
+    """When what was broken was whole again."""
+
+
+class Nemesis:
+    """Carries out a profile's faults on a fleet and its server."""
+
+    def __init__(self, profile: Profile, seed: int, fleet: Fleet, server: Restartable) -> None:
+        self._profile = profile
+        self._random = Random(f"nemesis/{seed}")  # noqa: S311 - repeatable, not a secret
+        self._fleet = fleet
+        self._server = server
+        self._strikes = {
+            "kill": self._kill,
+            "freeze": self._freeze,
+            "term": self._term,
+            "terminate": self._terminate,
+            "crash": self._crash,
+            "restart": self._restart,
+            "cut": self._cut,
+            "hush": self._hush,
+            "kill_inserter": self._kill_inserter,
+        }
+        self.history: list[Strike] = []
+
+    def plan(self) -> list[str]:
+        """Give the faults in the order in which they will strike."""
+        plan = [kind for kind, times in self._profile.faults.items() for _ in range(times)]
+        self._random.shuffle(plan)
+        return plan
+
+    async def rage(self, plan: Sequence[str]) -> None:
+        """Strike as planned until it is done and what was broken is whole again."""
+        async with asyncio.TaskGroup() as lasting:
+            for kind in plan:
+                await asyncio.sleep(self._random.uniform(*self._profile.pause))
+                # What lasts goes on while the next one strikes.
+                lasting.create_task(self._strikes[kind](kind))
+                if kind in ("restart", "crash"):
+                    await asyncio.sleep(self._profile.poll_interval)
+
+    # Processes
+
+    async def _kill(self, kind: str) -> None:
+        async with self._victim() as victim:
+            async with self._noted(kind, victim):
+                victim.send(signal.SIGKILL)
+                await self._fleet.remove_worker(victim, NO_END)
+            await self._fleet.start_worker()
+
+    async def _freeze(self, kind: str) -> None:
+        async with self._victim() as victim, self._noted(kind, victim):
+            victim.send(signal.SIGSTOP)
+            await asyncio.sleep(self._profile.lease_ttl * self._random.uniform(1.2, 1.8))
+            victim.send(signal.SIGCONT)
+
+    async def _term(self, kind: str) -> None:
+        async with self._victim() as victim:
+            async with self._noted(kind, victim):
+                victim.send(signal.SIGTERM)
+                await self._fleet.remove_worker(victim, NO_END)
+            await self._fleet.start_worker()
+
+    async def _kill_inserter(self, kind: str) -> None:
+        running = [child for child in self._fleet.inserters if child.is_ready]
+        if running:
+            victim = self._random.choice(running)
+            victim.busy = True
+            async with self._noted(kind, victim):
+                victim.send(signal.SIGKILL)
+                await victim.ended(NO_END)
+                self._fleet.inserters.remove(victim)
+                await self._fleet.start_inserter(victim.spec.number)
+
+    # Connections
+
+    async def _terminate(self, kind: str) -> None:
+        async with self._noted(kind, None):
+            with suppress(OSError, asyncpg.PostgresError):
+                connection = await asyncpg.connect(self._server.url, timeout=5)
+                pids = [row["pid"] for row in await connection.fetch(BACKENDS)]
+                for pid in self._random.sample(pids, min(len(pids), self._random.randint(1, 5))):
+                    await connection.execute("select pg_terminate_backend($1)", pid)
+                await connection.close()
+
+    async def _cut(self, kind: str) -> None:
+        async with self._victim(*self._fleet.inserters) as victim, self._noted(kind, victim):
+            victim.wire.cut()
+
+    async def _hush(self, kind: str) -> None:
+        async with self._victim() as victim, self._noted(kind, victim):
+            victim.wire.hush()
+            await asyncio.sleep(HUSHED)
+
+    # The server
+
+    async def _crash(self, kind: str) -> None:
+        """Kill one backend with SIGKILL: the server ends all others and recovers."""
+        async with self._noted(kind, None):
+            with suppress(OSError, asyncpg.PostgresError):
+                connection = await asyncpg.connect(self._server.url, timeout=5)
+                pids = [row["pid"] for row in await connection.fetch(BACKENDS)]
+                await connection.close()
+                if pids:
+                    os.kill(self._random.choice(pids), signal.SIGKILL)
+                    await self.connected()
+
+    async def _restart(self, kind: str) -> None:
+        async with self._noted(kind, None):
+            await self._server.crash()
+            await self._server.start()
+            self._fleet.lead_to(self._server.url)
+
+    async def connected(self) -> None:
+        """Wait until the server takes connections."""
+        while True:
+            with suppress(OSError, asyncpg.PostgresError):
+                await (await asyncpg.connect(self._server.url, timeout=5)).close()
+                return
+            await asyncio.sleep(0.05)
+
+    # The steps of these
+
+    @asynccontextmanager
+    async def _victim(self, *others: Child) -> AsyncGenerator[Child]:
+        """Choose a process that is well, and leave it alone otherwise meanwhile."""
+
+        async def well() -> list[Child]:
+            return [child for child in [*self._fleet.workers, *others] if child.is_ready]
+
+        victim = self._random.choice(await eventually(well, within=PATIENCE))
+        victim.busy = True
+        try:
+            yield victim
+        finally:
+            victim.busy = False
+
+    @asynccontextmanager
+    async def _noted(self, kind: str, victim: Child | None) -> AsyncGenerator[None]:
+        strike = Strike(kind, time.time(), None if victim is None else victim.pid)
+        self.history.append(strike)
+        yield
+        strike.until = time.time()

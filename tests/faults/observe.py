@@ -1,0 +1,71 @@
+"""Notes what a worker process believes of its own runs: their leases, and which of their writes were accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from contextvars import ContextVar
+from unittest.mock import patch
+
+from tests.faults.journal import Journal
+from workerqueue.database import Claimed, ClientRow, Connection, Finished
+from workerqueue.database.jobs import JobTable
+from workerqueue.engine.executor import Executor
+from workerqueue.outcome import Outcome
+
+current_lease: ContextVar[int] = ContextVar("current_lease")
+"""The lease of the run that is being worked."""
+
+
+def install(journal: Journal) -> None:
+    """Begin to note."""
+    _note_leases()
+    _note_outcomes(journal)
+    _note_numbers(journal)
+
+
+def _note_leases() -> None:
+    execute = Executor.execute
+
+    async def noting(executor: Executor, stored: Claimed, task: asyncio.Task[None]) -> Outcome:
+        current_lease.set(stored.lease)
+        return await execute(executor, stored, task)
+
+    patch.object(Executor, "execute", noting).start()
+
+
+def _note_outcomes(journal: Journal) -> None:
+    record_outcomes = JobTable.record_outcomes
+
+    async def noting(
+        table: JobTable, connection: Connection, runs: Sequence[Finished], *, with_follow_ups: bool = True
+    ) -> set[int]:
+        accepted = await record_outcomes(table, connection, runs, with_follow_ups=with_follow_ups)
+        journal.add(
+            *(
+                {
+                    "job": run.job.id,
+                    "lease": run.job.lease,
+                    "state": str(run.outcome.state),
+                    "accepted": run.job.id in accepted,
+                    "at": time.time(),
+                }
+                for run in runs
+            )
+        )
+        return accepted
+
+    patch.object(JobTable, "record_outcomes", noting).start()
+
+
+def _note_numbers(journal: Journal) -> None:
+    register_client = JobTable.register_client
+
+    async def noting(table: JobTable, connection: Connection, client: ClientRow) -> int:
+        number = await register_client(table, connection, client)
+        journal.add({"number": number, "pid": os.getpid()})
+        return number
+
+    patch.object(JobTable, "register_client", noting).start()

@@ -1,0 +1,48 @@
+"""A PostgreSQL of the harness's own that can be stopped without mercy and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+
+from workerqueue.embedded import Server, postgres
+from workerqueue.errors import ConfigError
+
+SETTINGS = {"max_connections": "200", "fsync": "on", "log_min_messages": "fatal"}
+
+
+class Restartable:
+    """One cluster; its port changes with every start."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._stack = ExitStack()
+        self.url = ""
+
+    async def start(self) -> None:
+        """Start it, after a crash with what the log holds."""
+        server = await asyncio.to_thread(self._enter)
+        self.url = server.url
+
+    async def crash(self) -> None:
+        """Stop it as a loss of power would: nothing is written any more."""
+        os.kill(self._pid(), signal.SIGQUIT)
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop it, if it has not stopped by itself."""
+        stack, self._stack = self._stack, ExitStack()
+        await asyncio.to_thread(stack.close)
+
+    def _enter(self) -> Server:
+        try:
+            return self._stack.enter_context(postgres(choice="local", directory=self._directory, settings=SETTINGS))
+        except ConfigError:
+            return self._stack.enter_context(postgres(choice="wheel", directory=self._directory, settings=SETTINGS))
+
+    def _pid(self) -> int:
+        (status,) = self._directory.rglob("postmaster.pid")
+        return int(status.read_text().split("\n", 1)[0])
