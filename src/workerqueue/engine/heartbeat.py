@@ -25,6 +25,8 @@ _log = logging.getLogger("workerqueue.engine")
 
 BLOCKED: Final = 1.0
 """Seconds that the engine's loop may take to answer before it is told what blocks it."""
+LONGEST_AWAY: Final = 10.0
+"""Seconds in which whoever lost the database together with this client is back: the longest pause and a connecting."""
 GOODBYE: Final = 2.0
 """Seconds that a stop waits for the database to hear of it; unheard, the row is found dead later, without a job."""
 
@@ -92,6 +94,7 @@ class Heartbeat:
     async def _beat_while_connected(self) -> None:
         assert self._changed is not None  # noqa: S101 - set before this runs
         async with self._database.dedicated() as connection:
+            self._note_return()
             while not self._stopping.is_set():
                 await self._beat(connection)
                 with anyio.move_on_after(self._interval * random.uniform(0.9, 1.0)):  # noqa: S311 - jitter, not a secret
@@ -101,19 +104,18 @@ class Heartbeat:
     async def _beat(self, connection: Connection) -> None:
         number = self.number
         beat = await self._database.jobs.beat(connection, number, self._lease_ttl)
-        self._note_beat()
+        self._beaten_at = monotonic()
         if not beat.alive:
             with suppress(RuntimeError):  # the engine's loop has ended
                 self._engine.call_soon_threadsafe(self._on_lost, number)
         if beat.overdue and monotonic() >= self._judges_from:
             await rescue_jobs(self._database, connection, self._lease_ttl)
 
-    def _note_beat(self) -> None:
-        """Judge nobody for a while after a gap: where the database was away, nobody could beat."""
+    def _note_return(self) -> None:
+        """Judge nobody for a while when the database was away: then nobody could beat."""
         now = monotonic()
-        if self._beaten_at is not None and now - self._beaten_at > 2 * self._interval:
-            self._judges_from = now + self._lease_ttl
-        self._beaten_at = now
+        if self._beaten_at is not None and now - self._beaten_at > self._lease_ttl / 2:
+            self._judges_from = now + max(self._lease_ttl, LONGEST_AWAY)
 
 
 async def rescue_jobs(database: Database, connection: Connection, lease_ttl: float) -> None:
