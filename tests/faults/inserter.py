@@ -22,7 +22,8 @@ from workerqueue.errors import WorkerQueueError
 AT_ONCE = 8
 """Callers in one process, so that their inserts meet."""
 BUSINESS = "insert into faults.business (token) values ($1)"
-FAILURES = (WorkerQueueError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+FAILURES = (WorkerQueueError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""The third of them is what the driver says on a connection whose server said goodbye while nobody listened."""
 
 
 class RolledBackError(Exception):

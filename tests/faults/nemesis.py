@@ -56,6 +56,7 @@ class Nemesis:
             "crash": self._crash,
             "restart": self._restart,
             "cut": self._cut,
+            "cut_commit": self._cut_commit,
             "hush": self._hush,
             "kill_inserter": self._kill_inserter,
         }
@@ -72,10 +73,10 @@ class Nemesis:
         async with asyncio.TaskGroup() as lasting:
             for kind in plan:
                 await asyncio.sleep(self._random.uniform(*self._profile.pause))
-                # What lasts goes on while the next one strikes.
-                lasting.create_task(self._strikes[kind](kind))
+                # What lasts goes on while the next one strikes; without a server nothing else can be struck.
+                struck = lasting.create_task(self._strikes[kind](kind))
                 if kind in ("restart", "crash"):
-                    await asyncio.sleep(self._profile.poll_interval)
+                    await struck
 
     # Processes
 
@@ -124,6 +125,14 @@ class Nemesis:
     async def _cut(self, kind: str) -> None:
         async with self._victim(*self._fleet.inserters) as victim, self._noted(kind, victim):
             victim.wire.cut()
+
+    async def _cut_commit(self, kind: str) -> None:
+        """Cut the next inserter's connection that commits, before or after the server's answer."""
+        running = [child for child in self._fleet.inserters if child.is_ready]
+        if running:
+            victim = self._random.choice(running)
+            async with self._noted(kind, victim):
+                victim.wire.cut_after(b"COMMIT", answered=self._random.random() < 0.3)
 
     async def _hush(self, kind: str) -> None:
         async with self._victim() as victim, self._noted(kind, victim):

@@ -17,7 +17,7 @@ class Profile:
     """Jobs a second that the inserters aim at together; the faults fall into that time."""
     faults: Mapping[str, int] = field(default_factory=dict[str, int])
     """How often each fault of `nemesis` strikes."""
-    pause: tuple[float, float] = (0.3, 1.2)
+    pause: tuple[float, float] = (0.2, 1.0)
     """Between two faults."""
     largest: int = 20
     """The most jobs that one `insert_many` brings."""
@@ -43,8 +43,8 @@ class Profile:
 
 PROFILES: Final[Mapping[str, Profile]] = {
     "ci": Profile(
-        jobs=4_000,
-        rate=160,
+        jobs=2_600,
+        rate=110,
         faults={
             "kill": 4,
             "freeze": 4,
@@ -53,6 +53,7 @@ PROFILES: Final[Mapping[str, Profile]] = {
             "crash": 1,
             "restart": 2,
             "cut": 3,
+            "cut_commit": 6,
             "hush": 1,
             "kill_inserter": 2,
         },
@@ -68,6 +69,7 @@ PROFILES: Final[Mapping[str, Profile]] = {
             "crash": 20,
             "restart": 20,
             "cut": 60,
+            "cut_commit": 200,
             "hush": 20,
             "kill_inserter": 20,
         },
@@ -86,6 +88,7 @@ PROFILES: Final[Mapping[str, Profile]] = {
             "crash": 200,
             "restart": 20,
             "cut": 200,
+            "cut_commit": 500,
             "hush": 100,
             "kill_inserter": 50,
         },
