@@ -39,7 +39,7 @@ TIMEOUT: Final = 10.0
 NIGHTLY: Final = os.environ.get("WORKERQUEUE_TEST_DEPTH", "ci") == "nightly"
 SEED: Final = int(os.environ.get("WORKERQUEUE_TEST_SEED") or (secrets.randbits(32) if NIGHTLY else 4))
 SETTINGS: Final = settings(
-    max_examples=5_000 if NIGHTLY else 70,
+    max_examples=5_000 if NIGHTLY else 50,
     stateful_step_count=200 if NIGHTLY else 50,
     deadline=None,
     database=None,

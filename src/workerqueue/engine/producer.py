@@ -169,7 +169,6 @@ class Producer:
             raise
         finally:
             self._claiming = False
-        await self._idle.claimed(connection, len(claimed))
         by_pool: dict[str, list[Claimed]] = {name: [] for name in wanted}
         for job in claimed:
             by_pool[job.pool].append(job)
@@ -177,6 +176,8 @@ class Producer:
             self._pools[name].hand(jobs)
             if len(jobs) == wanted[name]:
                 self._may_have_work.add(name)
+        # Only now: a connection lost here must not lose what was claimed.
+        await self._idle.claimed(connection, len(claimed))
         if not all(by_pool[name] for name in hinted):
             self._marks.ask()  # what was hinted at may lie before them
         if self._marks.note(wanted, by_pool, began):
