@@ -140,7 +140,11 @@ async def test_only_the_leader_resigns(door: Database, sql: Connection, elect: E
 @asynccontextmanager
 async def standing(leader: Leader) -> AsyncGenerator[None]:
     """Have it stand for election."""
-    task = asyncio.create_task(leader.stand())
+
+    async def turn(connection: Connection) -> float:
+        return 3600.0
+
+    task = asyncio.create_task(leader.stand(turn))
     try:
         yield
     finally:
@@ -332,11 +336,10 @@ async def test_after_a_kill_another_leads_two_seconds_past_the_term_at_the_lates
         await process.wait()
 
 
-async def test_a_starved_pool_of_the_callers_only_moves_the_lead(
-    make_client: MakeClient, database_url: str, sql: Connection, monkeypatch: pytest.MonkeyPatch
+async def test_a_starved_pool_of_the_callers_costs_no_lead(
+    make_client: MakeClient, database_url: str, sql: Connection
 ) -> None:
-    """Where the application holds every connection of its pool, jobs due still run."""
-    monkeypatch.setattr(scheduler, "LONGEST_PAUSE", 0.1)
+    """Where the application holds every connection of its pool, its client leads, and jobs due run."""
     async with asyncpg.create_pool(database_url, min_size=0, max_size=5) as pool:
         client = make_client(doing_nothing(), database=pool)
         await client.start()
@@ -347,4 +350,5 @@ async def test_a_starved_pool_of_the_callers_only_moves_the_lead(
                 return bool(await sql.fetchval("select count(*) from job_finalized where id = $1", inserted.job.id))
 
             await eventually(done)
+            assert await leads(sql, client)
         await client.close()

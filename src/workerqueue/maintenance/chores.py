@@ -26,8 +26,7 @@ async def run_chores(
         "reindexer": (partial(reindexer.rebuild_bloated_indexes, database), reindexer.EVERY),
     }
     async with anyio.create_task_group() as chores:
-        chores.start_soon(leader.stand)
-        chores.start_soon(promote_due_jobs, database, leader, poll_interval)
+        chores.start_soon(leader.stand, partial(promote_due_jobs, database, leader, poll_interval))
         chores.start_soon(make_partitions, database)
         for name, (chore, every) in by_the_leader.items():
             chores.start_soon(leader.repeat, name, chore, every)

@@ -14,7 +14,7 @@ from typing import Final
 
 import anyio
 
-from workerqueue.database import Database, keep_trying
+from workerqueue.database import Connection, Database, keep_trying
 from workerqueue.errors import DatabaseError
 
 _log = logging.getLogger("workerqueue.maintenance")
@@ -47,6 +47,7 @@ class Leader:
         self._database = database
         self._number = number
         self._until = float("-inf")
+        self._next_try = float("-inf")
         self._won = asyncio.Event()
         self._freed = asyncio.Event()
 
@@ -55,17 +56,40 @@ class Leader:
         """Whether this client leads, as far as it can know: its term has not run out by its own watch."""
         return monotonic() < self._until
 
-    async def stand(self) -> None:
-        """Stand for election for ever, and resign in the end."""
-        try:
-            while True:
-                await keep_trying("leader", self._try)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await self._resign()
+    async def stand(self, turn: Callable[[Connection], Awaitable[float]]) -> None:
+        """Stand for election for ever, and resign in the end.
+
+        `turn` is done on the same connection, led or not, and says in how many seconds it wants to be done again: what
+        looks as often as this does must not cost a connection of its own.
+        """
+
+        async def while_connected() -> None:
+            async with self._database.dedicated() as connection:
+                try:
+                    await self._take_turns(connection, turn)
+                except anyio.get_cancelled_exc_class():
+                    with anyio.CancelScope(shield=True):
+                        await self._resign(connection)
+                    raise
+
+        await keep_trying("leader", while_connected)
+
+    async def _take_turns(self, connection: Connection, turn: Callable[[Connection], Awaitable[float]]) -> None:
+        next_turn = monotonic()
+        while True:
+            if monotonic() >= self._next_try:
+                led = self.is_leading
+                await self._try(connection)
+                if self.is_leading and not led:
+                    next_turn = monotonic()
+            if monotonic() >= next_turn:
+                next_turn = await turn(connection) + monotonic()
+            with anyio.move_on_after(max(min(next_turn, self._next_try) - monotonic(), 0.0)):
+                await self._freed.wait()
 
     def look_again(self) -> None:
         """Try at once: the leader has resigned."""
+        self._next_try = monotonic()
         self._freed.set()
 
     async def wait(self) -> None:
@@ -86,38 +110,33 @@ class Leader:
                 _log.exception("%s failed in a way nobody foresaw; trying again in %.0f s", name, every)
             await anyio.sleep(every * random.uniform(0.9, 1.1))  # noqa: S311 - jitter, not a secret
 
-    async def _try(self) -> None:
-        number = self._number()
-        if number is None:  # not registered yet, or declared dead
-            self._until = float("-inf")
-            await anyio.sleep(UNREGISTERED)
-            return
+    async def _try(self, connection: Connection) -> None:
+        """Take or keep the lead, and settle when to try again."""
         self._freed.clear()
-        asked_at = monotonic()
-        async with self._database.acquire(ANSWER) as connection:
-            term, free_in = await self._database.chores.elect_leader(connection, number, TERM, timeout=ANSWER)
-        if term is None:
-            self._until = float("-inf")
-        else:
+        asked_at, number = monotonic(), self._number()
+        if number is None:  # not registered yet, or declared dead
+            self._until, self._next_try = float("-inf"), asked_at + UNREGISTERED
+            return
+        term, free_in = await self._database.chores.elect_leader(connection, number, TERM, timeout=ANSWER)
+        pause = PAUSE * random.uniform(0.8, 1.0)  # noqa: S311 - jitter, not a secret
+        if term is not None:
             if term != self.term:
-                _log.info("Leading, in term %d", term)
+                _log.debug("Leading, in term %d", term)
             # Counted from before the question: the database counts from later, so this client stops believing first.
             self.term, self._until = term, asked_at + TERM
             self._won.set()
-        pause = PAUSE * random.uniform(0.8, 1.0)  # noqa: S311 - jitter, not a secret
-        if term is None and free_in is not None:
-            pause = min(pause, max(free_in, 0.0) + random.uniform(0.0, SPREAD))  # noqa: S311 - likewise
-        with anyio.move_on_after(pause):
-            await self._freed.wait()
+        else:
+            self._until = float("-inf")
+            if free_in is not None:
+                pause = min(pause, max(free_in, 0.0) + random.uniform(0.0, SPREAD))  # noqa: S311 - likewise
+        self._next_try = monotonic() + pause
 
-    async def _resign(self) -> None:
+    async def _resign(self, connection: Connection) -> None:
         number, led = self._number(), self.is_leading
         self._until = float("-inf")
         if number is None or not led:
             return
-        with anyio.move_on_after(GOODBYE):
-            try:
-                async with self._database.acquire(GOODBYE) as connection:
-                    await self._database.chores.resign_leader(connection, number, timeout=GOODBYE)
-            except DatabaseError as error:
-                _log.debug("did not resign: %s", error)
+        try:
+            await self._database.chores.resign_leader(connection, number, timeout=GOODBYE)
+        except DatabaseError as error:
+            _log.debug("did not resign: %s", error)
