@@ -15,10 +15,16 @@ SETTINGS = {"max_connections": "200", "fsync": "on", "log_min_messages": "fatal"
 
 
 class Restartable:
-    """One cluster; its port changes with every start."""
+    """One cluster; its port changes with every start.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: Where it is kept.
+        settings: Settings of the server beside the harness's own.
+    """
+
+    def __init__(self, directory: Path, **settings: str) -> None:
         self._directory = directory
+        self._settings = SETTINGS | settings
         self._stack = ExitStack()
         self.url = ""
 
@@ -39,9 +45,13 @@ class Restartable:
 
     def _enter(self) -> Server:
         try:
-            return self._stack.enter_context(postgres(choice="local", directory=self._directory, settings=SETTINGS))
+            return self._stack.enter_context(
+                postgres(choice="local", directory=self._directory, settings=self._settings)
+            )
         except ConfigError:
-            return self._stack.enter_context(postgres(choice="wheel", directory=self._directory, settings=SETTINGS))
+            return self._stack.enter_context(
+                postgres(choice="wheel", directory=self._directory, settings=self._settings)
+            )
 
     def _pid(self) -> int:
         (status,) = self._directory.rglob("postmaster.pid")
