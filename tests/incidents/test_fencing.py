@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import asyncpg
 import pytest
 
 from tests.conftest import MakeClient
 from tests.engine.jobs import Work
-from workerqueue import InsertOpts, JobState
+from workerqueue import InsertOpts, Job, JobState, Workers
 from workerqueue.database import Claimed, ClientRow, Connection, Database, Finished
 from workerqueue.outcome import COMPLETED, INTERRUPTED, Outcome
 
@@ -66,3 +67,29 @@ async def test_procrastinate_1518_a_name_used_again_is_another_client(
     assert not (await door.jobs.beat(sql, 1, LIMIT)).alive
     assert (await door.jobs.beat(sql, again, LIMIT)).alive
     assert await door.jobs.record_outcomes(sql, [Finished(old, COMPLETED), Finished(new, COMPLETED)]) == {new.id}
+
+
+async def test_river_1324_a_rescue_reads_no_args(make_client: MakeClient, door: Database, sql: Connection) -> None:
+    """Jobs whose args fit no class, or whose kind nobody knows, are freed with all others."""
+    await sql.execute(
+        """insert into job (kind, args)
+           values ('work', '{"n": "no number"}'), ('work', '{}'), ('unknown', '{"x": [1]}')"""
+    )
+    await door.jobs.claim_jobs(sql, lease=1, client="c1", number=1, wanted={"default": 100}, kinds=["work", "unknown"])
+    await fall_silent(sql, 1)
+    assert await door.jobs.rescue_jobs(sql, LIMIT) == (["c1"], 3, 0)
+    workers = Workers()
+
+    @workers.worker
+    async def work(job: Job[Work]) -> None: ...
+
+    await make_client(workers).run(drain=True)
+    ended = await sql.fetch("select state, attempt from job_all order by id")
+    assert [tuple(row) for row in ended] == [("discarded", 2), ("completed", 2), ("available", 1)]
+
+
+@pytest.mark.parametrize("seconds", [-1, 0])
+async def test_river_1331_a_timeout_that_ends_before_it_begins_is_refused(sql: Connection, seconds: int) -> None:
+    """Also from plain SQL: no row can hold a rescuer up with one."""
+    with pytest.raises(asyncpg.CheckViolationError):
+        await sql.execute("insert into job (kind, timeout_seconds) values ('work', $1)", seconds)
