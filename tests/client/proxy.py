@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -31,6 +33,7 @@ class Proxy:
         self._cut: _Cut | None = None
         self._doomed: set[asyncio.StreamReader] = set()
         self.silent = False
+        self.delay = 0.0
         self.cuts = 0
         """Connections that were cut."""
 
@@ -54,6 +57,16 @@ class Proxy:
         With `answered` PostgreSQL has done it and said so; else the connection is gone before anybody knows.
         """
         self._cut = _Cut(sent, answered)
+
+    def reset(self) -> None:
+        """Break every connection there is, as a network does that has forgotten it; new ones are as they should be."""
+        for writer in self._writers:
+            # Closing with nothing left to say, and no time to say it, is a reset.
+            writer.transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+            writer.transport.abort()
+        self._writers.clear()
 
     async def come_back(self) -> None:
         """Listen, where it was before."""
@@ -91,6 +104,8 @@ class Proxy:
             if source in self._doomed:
                 self._break(target, back)
                 return
+            if self.delay:
+                await asyncio.sleep(self.delay)
             if not self.silent and source not in self._hushed:
                 target.write(data)
             if self._cut is not None and self._cut.sent in data:

@@ -34,6 +34,7 @@ C = TypeVar("C")
 
 TRANSACTION_TIMEOUT: Final = 30.0
 """Seconds to wait for a connection of the pool: more workers than connections may each want one."""
+CLOSE_POOL_TIMEOUT: Final = 1.0
 LONG_ENOUGH: Final = 0.1
 """Seconds without which a try says nothing but that its time was short."""
 DEDICATED: Final = 4
@@ -140,7 +141,7 @@ class Database:
                 with in_our_words(self.schema):
                     await self._callers.meet(connection)
             yield connection
-        except DatabaseUnavailableError:
+        except (DatabaseUnavailableError, anyio.get_cancelled_exc_class()):
             terminate(connection)  # giving back a connection that does not answer would take as long again
             raise
         finally:
@@ -260,7 +261,7 @@ async def _release(pool: Pool, connection: PooledConnection) -> None:
 
 
 async def _close_pool(pool: Pool) -> None:
-    with anyio.move_on_after(CONNECT_TIMEOUT):
+    with anyio.move_on_after(CLOSE_POOL_TIMEOUT):
         await pool.close()
         return
     pool.terminate()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final
 
 import anyio
-import asyncpg
 
 from workerqueue.database.caller import Connection
-from workerqueue.database.driver_errors import UNAVAILABLE, RefusedDataError
+from workerqueue.database.driver_errors import RefusedDataError
+from workerqueue.database.session import close
 
 MOST: Final = 2
 """Connections that are kept while nobody uses them."""
@@ -41,9 +40,9 @@ class KeptConnections:
         """Close those that nobody uses."""
         free, self._free = self._free, []
         with anyio.CancelScope(shield=True):
-            for connection in free:
-                with suppress(*UNAVAILABLE, asyncpg.PostgresError):
-                    await connection.close(timeout=1.0)
+            async with anyio.create_task_group() as closing:
+                for connection in free:
+                    closing.start_soon(close, connection)
 
     async def pop(self, timeout: float) -> Connection:
         """Give a connection that nobody uses, or make one."""

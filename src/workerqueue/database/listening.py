@@ -17,7 +17,7 @@ import asyncpg
 
 from workerqueue.database.caller import Connection
 from workerqueue.database.driver_errors import UNAVAILABLE, in_our_words
-from workerqueue.database.session import ASK_TIMEOUT, has_own_session, share_sessions, terminate
+from workerqueue.database.session import ASK_TIMEOUT, CLOSE_TIMEOUT, has_own_session, share_sessions, terminate
 from workerqueue.errors import DatabaseUnavailableError
 
 if TYPE_CHECKING:
@@ -96,9 +96,11 @@ class _Ear:
         finally:
             with anyio.CancelScope(shield=True), suppress(*UNAVAILABLE, asyncpg.PostgresError):
                 connection.remove_termination_listener(self._end)
-                with anyio.move_on_after(ASK_TIMEOUT):
+                with anyio.move_on_after(CLOSE_TIMEOUT) as leaving:
                     await connection.remove_listener(self._database.channel, self._pass_on)
                     await connection.remove_listener(self._own_channel, self._hear)
+                if leaving.cancelled_caught:
+                    terminate(connection)
 
     async def until_deaf(self) -> None:
         """Check now and then, for ever.

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final, NamedTuple
 
+import anyio
 import asyncpg
 
 from workerqueue.database.caller import Connection
@@ -18,6 +19,7 @@ from workerqueue.database.driver_errors import TAKES_NO_WRITES, UNAVAILABLE
 from workerqueue.errors import ConfigError, DatabaseUnavailableError
 
 ASK_TIMEOUT: Final = 5.0
+CLOSE_TIMEOUT: Final = 0.5
 
 _ROUNDS: Final = 4
 """One answer each shows most poolers for what they are; where sessions are kept busy by others it takes more."""
@@ -162,7 +164,8 @@ async def look(connection: Connection) -> Seen:
 async def close(connection: Connection) -> None:
     """Close politely, or at once when the server does not answer."""
     try:
-        await connection.close(timeout=1.0)
+        with anyio.fail_after(CLOSE_TIMEOUT):  # the driver's own timeout does not count all that it waits for
+            await connection.close()
     except (*UNAVAILABLE, asyncpg.PostgresError):
         terminate(connection)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from time import monotonic
 from typing import Final
@@ -35,8 +35,12 @@ CANCEL_GRACE: Final = 5.0
 HURRIED_GRACE: Final = 0.1
 """The same when there is no time: enough for a worker that does nothing but end."""
 
-WRITE_GRACE: Final = 10.0
-"""Seconds that a stop waits for the database to take the last outcomes."""
+SILENCE_GRACE: Final = 3.0
+"""Seconds that a stop waits in all for a database that does not answer, beside its grace for what runs."""
+CLAIM_SHARE: Final = 1.0
+"""Of these for a claim under way: what it takes and nobody hears of is rescued."""
+GOODBYE_SHARE: Final = 0.5
+"""Of these to say that the client has stopped."""
 
 
 class Engine:
@@ -102,6 +106,7 @@ class Engine:
         self._abandoned: set[int] = set()
         self._hurried = False
         self._grace: anyio.CancelScope | None = None
+        self._patience = SILENCE_GRACE
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -157,7 +162,7 @@ class Engine:
                 await self._stop_starting()
                 await self._cut_off(CANCEL_GRACE if grace else HURRIED_GRACE)
                 await self._write_the_rest()
-                await self._presence.end()
+                await self._ask(self._presence.end, self._patience)
                 await self._end()
 
     def hurry(self) -> None:
@@ -167,7 +172,7 @@ class Engine:
             self._grace.cancel()
 
     async def _stop_starting(self) -> None:
-        await self._producer.stop()
+        await self._ask(self._producer.stop, CLAIM_SHARE)
         for slots in self._pools.values():
             for job in slots.take_back():
                 self._give_back(job)
@@ -194,10 +199,16 @@ class Engine:
             self._completer.add(Finished(run.stored, INTERRUPTED))
 
     async def _write_the_rest(self) -> None:
-        with anyio.move_on_after(WRITE_GRACE) as writing:
-            await self._completer.close()
-        if writing.cancelled_caught:
+        if not await self._ask(self._completer.close, self._patience - GOODBYE_SHARE):
             _log.error("%d outcomes could not be written: the database is away", self._completer.backlog)
+
+    async def _ask(self, step: Callable[[], Awaitable[None]], seconds: float) -> bool:
+        """Take a step that needs the database, within what a stop has left for that; say whether it was done."""
+        began = anyio.current_time()
+        with anyio.move_on_after(min(seconds, self._patience)) as asking:
+            await step()
+        self._patience -= anyio.current_time() - began
+        return not asking.cancelled_caught
 
     async def _wait_for_runs(self, seconds: float) -> None:
         with anyio.move_on_after(HURRIED_GRACE if self._hurried else seconds) as self._grace:
