@@ -65,6 +65,7 @@ class Cleaner:
         self.pages = Batch(PAGES, PAGES)
         self._trimmed = Batch(BATCH, BATCH)
         self._due: dict[str, float] = {}
+        self._trim_due = 0.0
 
     async def clean(self) -> None:
         """Clean once."""
@@ -80,11 +81,11 @@ class Cleaner:
 
     async def _trim(self) -> int:
         """Delete by number."""
-        if self._retention.counts is None:
+        if self._retention.counts is None or self._trim_due > monotonic():
             return 0
         total = 0
         while self._leader.is_leading:
-            limit = self._trimmed.size
+            limit, started = self._trimmed.size, monotonic()
             try:
                 async with limited(self._database, TRIM_TIMEOUT) as connection:
                     deleted = await self._database.chores.trim_finalized(
@@ -97,6 +98,7 @@ class Cleaner:
             self._trimmed.grow()
             total += deleted
             if deleted < limit:
+                self._trim_due = monotonic() + SHARE * (monotonic() - started)
                 break
         return total
 
