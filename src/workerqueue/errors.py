@@ -24,6 +24,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Final
+
+BRIEF: Final = 300
+"""Characters of a value, or of the path to it, that a message repeats at most."""
 
 
 class WorkerQueueError(Exception):
@@ -59,7 +63,8 @@ class ArgsError(InsertError):
         super().__init__(path, problem)  # both, so that the error can be copied to another process
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.problem}"
+        path = self.path if len(self.path) <= BRIEF else f"{self.path[:BRIEF]}…"
+        return f"{path}: {self.problem}"
 
 
 class OptionError(InsertError):
@@ -100,6 +105,12 @@ class SchemaError(DatabaseError):
 
 class MigrationError(DatabaseError):
     """A migration that can't be applied or taken back."""
+
+
+def brief(value: object) -> str:
+    """Show a value in a message, whatever its size."""
+    shown = repr(value[: BRIEF + 1] if isinstance(value, str) else value)
+    return shown if len(shown) <= BRIEF else f"{shown[:BRIEF]}…"
 
 
 def near_matches(name: str, known: Iterable[str]) -> str:

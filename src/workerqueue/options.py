@@ -28,7 +28,7 @@ from workerqueue.config import (
 )
 from workerqueue.durations import as_timedelta, positive
 from workerqueue.durations import delay as as_delay
-from workerqueue.errors import ArgsError, OptionError, UnknownKindError, UnknownQueueError, near_matches
+from workerqueue.errors import ArgsError, OptionError, UnknownKindError, UnknownQueueError, brief, near_matches
 from workerqueue.job import Job, JobState
 from workerqueue.payload import check_tags, encode_metadata, encode_model, encode_plain, invalid_args
 from workerqueue.retry import POLICIES, RetryPolicy, write_policy
@@ -237,13 +237,13 @@ class Resolver:
                 return self.resolve(args_class.model_validate(payload), opts)
             except ValidationError as error:
                 raise invalid_args(error) from None
+        if not is_name(kind):
+            raise UnknownKindError(f"a kind is {A_NAME}, got {brief(kind)}")
         if self._strict and kind not in self._config.tasks:
             raise UnknownKindError(
                 f"nobody here knows the kind {kind!r}: no worker, no row in the task table, no declared class; "
                 f"{near_matches(kind, {*classes, *self._config.tasks})}"
             )
-        if not is_name(kind):
-            raise UnknownKindError(f"a kind is {A_NAME}, got {kind!r}")
         if not isinstance(payload, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
             raise ArgsError("args", f"expected a JSON object, got {type(payload).__name__}")
         encoded, plain = encode_plain(payload)
@@ -292,7 +292,7 @@ class Resolver:
 
     def _pool(self, queue: str) -> str:
         if not is_name(queue):
-            raise UnknownQueueError(f"queue: expected {A_NAME}, got {queue!r}")
+            raise UnknownQueueError(f"queue: expected {A_NAME}, got {brief(queue)}")
         if self._strict and queue not in self._config.all_queues:
             raise UnknownQueueError(
                 f"no queue {queue!r} is configured; {near_matches(queue, self._config.all_queues)} "
@@ -335,7 +335,7 @@ def _first(*values: T | None) -> T:
 
 def _dynamic_name(name: str) -> str:
     if not is_name(name):
-        raise OptionError(f"dynamic_queue: expected {A_NAME}, got {name!r}")
+        raise OptionError(f"dynamic_queue: expected {A_NAME}, got {brief(name)}")
     return name
 
 
@@ -350,7 +350,7 @@ def _insert_id(insert_id: UUID | None) -> UUID | None:
 def _integer(option: str, legal: range, *settings: int | None) -> int:
     value = _first(*settings)
     if not _is_integer(value) or value not in legal:
-        raise OptionError(f"{option}: expected an integer from {legal.start} to {legal.stop - 1}, got {value!r}")
+        raise OptionError(f"{option}: expected an integer from {legal.start} to {legal.stop - 1}, got {brief(value)}")
     return int(value)
 
 
@@ -361,7 +361,7 @@ def _is_integer(value: object) -> bool:
 def _retry(*settings: RetryPolicy | None) -> str | None:
     policy = next((each for each in settings if each is not None), None)
     if policy is not None and not isinstance(policy, POLICIES):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-        raise OptionError(f"retry: expected a policy such as Exponential() or Fixed(30), got {policy!r}")
+        raise OptionError(f"retry: expected a policy such as Exponential() or Fixed(30), got {brief(policy)}")
     return None if policy is None else write_policy(policy)
 
 

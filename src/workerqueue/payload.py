@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar, cast
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
 
-from workerqueue.errors import ArgsError
+from workerqueue.errors import ArgsError, brief
 from workerqueue.redaction import MASK, find_secret, mask, reveal, secrets_in
 from workerqueue.validation import path_of
 
@@ -164,25 +164,20 @@ def check_tags(tags: Sequence[str]) -> tuple[str, ...]:
         ArgsError: With the path to the first tag that can't be stored.
     """
     if isinstance(tags, str):
-        raise ArgsError("tags", f"expected a list of labels, got the text {_brief(tags)}; write [{_brief(tags)}]")
+        raise ArgsError("tags", f"expected a list of labels, got the text {brief(tags)}; write [{brief(tags)}]")
     if not isinstance(tags, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-        raise ArgsError("tags", f"expected a list of labels, got {_brief(tags)}")
+        raise ArgsError("tags", f"expected a list of labels, got {brief(tags)}")
     if len(tags) > MAX_TAGS:
         raise ArgsError("tags", f"expected at most {MAX_TAGS} labels, got {len(tags)}")
     for place, tag in enumerate(tags):
         path = f"tags[{place}]"
         if not isinstance(tag, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-            raise ArgsError(path, f"expected text, got {_brief(tag)}")
+            raise ArgsError(path, f"expected text, got {brief(tag)}")
         if not 0 < len(tag) <= MAX_TAG_LENGTH:
             raise ArgsError(path, f"expected 1 to {MAX_TAG_LENGTH} characters, got {len(tag)}")
         if problem := _text_fault(tag):
             raise ArgsError(path, problem)
     return tuple(tags)
-
-
-def _brief(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= MAX_TAG_LENGTH else f"{shown[:MAX_TAG_LENGTH]}…"
 
 
 def clean_text(text: str, limit: int) -> str:

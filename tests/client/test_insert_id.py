@@ -221,7 +221,7 @@ async def test_an_insert_waits_for_the_one_under_way(
     second = await waiting
     assert second.duplicate is commits
     assert (second.job.id == first.job.id) is commits
-    assert await sql.fetch("select args ->> 'n' as n from job") == [("1" if commits else "2",)]
+    assert await sql.fetchval("select array_agg(args ->> 'n') from job") == ["1" if commits else "2"]
 
 
 async def test_an_insert_waits_no_longer_than_its_timeout(
@@ -293,7 +293,7 @@ async def test_a_savepoint_that_is_rolled_back_frees_its_id(
         await inner.rollback()
         assert not (await client.insert_tx(other, Note(n=2), opts)).duplicate
         assert (await client.insert_tx(other, Note(n=3), opts)).duplicate
-    assert await sql.fetch("select args ->> 'n' as n from job") == [("2",)]
+    assert await sql.fetchval("select array_agg(args ->> 'n') from job") == ["2"]
 
 
 # Later

@@ -40,7 +40,7 @@ def url_can_be_read() -> Generator[None]:
     """Refuse a URL that the driver can't read; the driver's own text repeats it, password and all."""
     try:
         yield
-    except ValueError:  # the driver's ClientConfigurationError is one too
+    except (ValueError, OverflowError):  # the driver's ClientConfigurationError is the one, a large port the other
         raise ConfigError(
             "the database's URL can't be read; expected postgresql://user:password@host:port/database"
         ) from None
