@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from tests.client.proxy import proxy
 from tests.conftest import MakeClient
 from tests.database.observer import sessions, terminate
+from tests.engine.jobs import Work, within
 from tests.waiting import eventually
-from workerqueue import ConfigError
+from workerqueue import ConfigError, Job, Workers
 from workerqueue.database import Connection, Database
 from workerqueue.engine.notifier import pass_on_hints
 
@@ -83,3 +85,26 @@ async def test_pgqueuer_430_a_beat_slower_than_the_limit_is_refused(
     """A client that would be declared dead in good health does not start."""
     with pytest.raises(ConfigError, match="heartbeat_interval"):
         await make_client(**pace).start()
+
+
+async def test_procrastinate_1596_a_stop_ends_while_the_network_swallows_everything(
+    make_client: MakeClient, database_url: str
+) -> None:
+    """With a job at work and nothing that answers: the database is waited for, but not for ever."""
+    started = asyncio.Event()
+    workers = Workers()
+
+    @workers.worker
+    async def work(job: Job[Work]) -> None:
+        started.set()
+        await asyncio.sleep(60)
+
+    async with proxy(database_url) as network:
+        client = make_client(workers, database=network.url)
+        await make_client().insert(Work())
+        await client.start()
+        await within(started)
+        network.silent = True
+        async with asyncio.timeout(30):
+            await client.stop(timeout=0.1)
+            await client.close()
