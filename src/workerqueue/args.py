@@ -24,6 +24,10 @@ class JobArgs(BaseModel):
     The kind is stored with every job, so it must not change when the class is renamed. Fields are
     written under their aliases where they have any, and read under either name. Fields that a newer
     producer added are ignored.
+
+    A `SecretStr`, and its kin, is stored as its value, since its worker needs it: whoever can read the table can
+    read it. Wherever the job is shown (errors, traces, logs, `repr`, listings) it is asterisks, and so is a field
+    that is declared with `Field(repr=False)`. What a worker returns is shown as it is.
     """
 
     model_config = ConfigDict(
