@@ -15,7 +15,7 @@ _log = logging.getLogger("workerqueue.database")
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 4.0
 """Seconds: with the connecting, work goes on within five after a server is back."""
-WORKED = 1.0
+WORKED = 0.3
 """Seconds that a body must have lasted for its next failure to be the first of a new series."""
 QUIET = 1.0
 """Seconds between two lines about one loop."""
