@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import asyncpg
 import pytest
 
 from tests.conftest import MakeClient
@@ -131,6 +132,47 @@ async def test_dbos_742_a_committed_claim_is_run_or_released(
     assert runs == dict.fromkeys(runs, 1)
     done = await sql.fetch("select state, attempt, count(*) from job_all group by 1, 2")
     assert [tuple(row) for row in done] == [("completed", 1, 30)]
+
+
+async def test_dbos_759_a_claim_that_commits_after_its_connection_was_lost_is_released(
+    make_client: MakeClient, sql: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server may still be at it when the client has connected anew and found nothing to release."""
+    server = await asyncpg.connect(database_url)
+    claiming = server.transaction()
+    claim, release = JobTable.claim_jobs, JobTable.release_claim
+    looks = 0
+
+    async def claim_and_lose(jobs: JobTable, connection: Connection, **named: Any) -> object:
+        monkeypatch.setattr(JobTable, "claim_jobs", claim)
+        await claiming.start()
+        assert await claim(jobs, server, **named)
+        raise DatabaseUnavailableError("the answer was lost")
+
+    async def release_and_commit(jobs: JobTable, connection: Connection, lease: int) -> int:
+        nonlocal looks
+        looks += 1
+        released = await release(jobs, connection, lease)
+        if looks == 1:
+            assert released == 0
+            await claiming.commit()
+        return released
+
+    workers = Workers()
+
+    @workers.worker
+    async def work(job: Job[Work]) -> None: ...
+
+    client = make_client(workers)
+    await client.insert_many([Work()] * 3)
+    monkeypatch.setattr(JobTable, "claim_jobs", claim_and_lose)
+    monkeypatch.setattr(JobTable, "release_claim", release_and_commit)
+    await client.start()
+    await until_none_live(sql)
+    assert looks == 2
+    done = await sql.fetch("select state, attempt, count(*) from job_all group by 1, 2")
+    assert [tuple(row) for row in done] == [("completed", 1, 3)]
+    await server.close()
 
 
 def always(*_: object) -> bool:

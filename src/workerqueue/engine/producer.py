@@ -27,6 +27,9 @@ BUSY_PAUSE: Final = 0.002
 SECOND_LOOK: Final = 0.05
 """Seconds from a look that found nothing of what was hinted at to one before the marks."""
 
+LATE_COMMIT: Final = 60.0
+"""Seconds after which the server is no longer at a claim whose connection was lost."""
+
 
 class Producer:
     """Asks the database for work when a pool has room and may have ready jobs; `give_back` releases a claimed job.
@@ -63,8 +66,9 @@ class Producer:
         self._claiming = False
         self._marks = Marks(poll_interval)
         self._idle = Idleness(database, client, list(pools))
-        self._unanswered: list[int] = []
-        """The leases of claims whose answer was lost."""
+        self._unanswered: dict[int, float] = {}
+        """The leases of claims whose answer was lost, and when."""
+        self._release_at = 0.0
 
     def hint(self, pool: str | None) -> None:
         """Note that a pool may have ready jobs; `None` means any."""
@@ -107,10 +111,11 @@ class Producer:
         async with self._database.dedicated(durable=False) as connection:
             self._marks.clear()
             self.hint(None)
-            await self._release_unanswered(connection)
+            self._release_at = 0.0
             self._idle.forget()
             while not self._stopping:
                 self._changed.clear()
+                await self._release_unanswered(connection)
                 self._give_back_overdue()
                 if wanted := self._wanted():
                     await self._claim(connection, await self._presence.number(connection), wanted)
@@ -124,12 +129,20 @@ class Producer:
                 self._give_back(job)
 
     async def _release_unanswered(self, connection: Connection) -> None:
-        """Put back what was claimed by a claim whose answer never came: nobody else would know of it."""
-        while self._unanswered:
-            released = await self._database.jobs.release_claim(connection, self._unanswered[0])
+        """Put back what was claimed by a claim whose answer never came: nobody else would know of it.
+
+        A claim may commit after its connection was lost, so what is not found is looked for again, less and less often.
+        """
+        now = monotonic()
+        if not self._unanswered or now < self._release_at:
+            return
+        for lease, lost_at in [*self._unanswered.items()]:
+            released = await self._database.jobs.release_claim(connection, lease)
             if released:
                 _log.warning("Released %d jobs of a claim whose answer was lost", released)
-            del self._unanswered[0]
+            if released or now - lost_at > LATE_COMMIT:
+                del self._unanswered[lease]
+        self._release_at = now + max(1.0, now - min(self._unanswered.values(), default=now))
 
     def _wanted(self) -> dict[str, int]:
         """Say how many jobs to ask for, by pool: free slots, within the cap on the whole process."""
@@ -164,7 +177,7 @@ class Producer:
                 marks=marks,
             )
         except BaseException:
-            self._unanswered.append(lease)
+            self._unanswered[lease] = monotonic()
             self._may_have_work.update(wanted)
             raise
         finally:

@@ -1,7 +1,7 @@
 -- Put back the jobs of a claim whose answer was lost: the connection broke after it had committed.
 --
 --   $1 the lease that the claim was bound to: nobody else has drawn it  $2 the channel to notify
--- Reads the live table, once after a lost connection.
+-- Reads the live table, a few times after a lost connection.
 -- Called by: the producer.
 with released as (
     update {schema}.job
