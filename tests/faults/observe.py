@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextvars import ContextVar
 from unittest.mock import patch
 
-from tests.faults.journal import Journal
+from tests.faults.journal import Entry, Journal
 from workerqueue.database import Claimed, ClientRow, Connection, Finished
 from workerqueue.database.jobs import JobTable
 from workerqueue.engine.executor import Executor
@@ -43,21 +44,18 @@ def _note_outcomes(journal: Journal) -> None:
         table: JobTable, connection: Connection, runs: Sequence[Finished], *, with_follow_ups: bool = True
     ) -> set[int]:
         accepted = await record_outcomes(table, connection, runs, with_follow_ups=with_follow_ups)
-        journal.add(
-            *(
-                {
-                    "job": run.job.id,
-                    "lease": run.job.lease,
-                    "state": str(run.outcome.state),
-                    "accepted": run.job.id in accepted,
-                    "at": time.time(),
-                }
-                for run in runs
-            )
-        )
+        # The answer names jobs, not runs: of two runs of one job in a batch it does not tell which was accepted.
+        times = Counter(run.job.id for run in runs)
+        told = [run for run in runs if times[run.job.id] == 1]
+        journal.add(*(_entry(run, run.job.id in accepted) for run in told))
         return accepted
 
     patch.object(JobTable, "record_outcomes", noting).start()
+
+
+def _entry(run: Finished, accepted: bool) -> Entry:
+    state = str(run.outcome.state)
+    return {"job": run.job.id, "lease": run.job.lease, "state": state, "accepted": accepted, "at": time.time()}
 
 
 def _note_numbers(journal: Journal) -> None:
