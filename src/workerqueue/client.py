@@ -34,6 +34,7 @@ from workerqueue.events import Events
 from workerqueue.inserter import Inserter
 from workerqueue.job import InsertResult
 from workerqueue.jobs import Jobs
+from workerqueue.maintenance.retention import Retention
 from workerqueue.options import NewJob, Payload, Resolver
 from workerqueue.worker import Workers
 
@@ -125,7 +126,7 @@ class Client:
         self._engine: Engine | None = None
         self._stopping: anyio.Event | None = None
         self.events = Events()
-        self.jobs = Jobs(self._database, self.workers)
+        self.jobs = Jobs(self._database, self.workers, self._lease_ttl)
         self._check_workers()
 
     async def open(self) -> None:
@@ -368,6 +369,7 @@ class Client:
             heartbeat_interval=self._heartbeat_interval.total_seconds(),
             lease_ttl=self._lease_ttl.total_seconds(),
             concurrency=self._concurrency,
+            retention=Retention.of(self.config),
         )
 
 
