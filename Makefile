@@ -39,6 +39,12 @@ pgbouncer:
 		&& apt-get -qq update && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq install --yes pgbouncer >/dev/null; } \
 		|| echo "no pgbouncer, and none can be installed here: the tests that need it are skipped"
 
+# Break things on purpose and check the history; `make test` holds the ci profile with seed 1.
+#   make faults ARGS="--profile nightly --seed 7"    .venv/bin/python -m tests.faults mutants
+.PHONY: faults
+faults: .venv/ready
+	$(BIN)/python -m tests.faults run $(ARGS)
+
 # Every benchmark in its short form, into benchmarks/RESULTS.md and docs/benchmarks/.
 .PHONY: bench
 bench: .venv/bench
