@@ -22,7 +22,8 @@ from tests.faults.profiles import Profile
 from workerqueue.database import Claimed, Connection, Finished, jobs, statements
 from workerqueue.database.callers_pool import DriverConnection
 from workerqueue.database.connector import Connector
-from workerqueue.database.jobs import JobTable, Rescued
+from workerqueue.database.jobs import JobTable
+from workerqueue.database.rows import Rescued
 from workerqueue.engine.engine import Engine
 from workerqueue.engine.heartbeat import Heartbeat
 from workerqueue.engine.producer import Producer

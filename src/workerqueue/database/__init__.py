@@ -5,13 +5,15 @@ from workerqueue.database.callers_pool import Pool
 from workerqueue.database.chores import RESIGNED, ChoreTable, Day, Deleted, Election, Index
 from workerqueue.database.connection import Database
 from workerqueue.database.driver_errors import RefusedDataError, in_our_words
-from workerqueue.database.jobs import (
+from workerqueue.database.jobs import JobTable
+from workerqueue.database.migrate import Migration, Migrations, migrate, migrations_script
+from workerqueue.database.reconnect import keep_trying
+from workerqueue.database.rows import (
     Beat,
     Claimed,
     ClientRow,
     Finished,
     Inserted,
-    JobTable,
     KnownInsert,
     Mark,
     Rescued,
@@ -19,8 +21,6 @@ from workerqueue.database.jobs import (
     Walked,
     WorkingClient,
 )
-from workerqueue.database.migrate import Migration, Migrations, migrate, migrations_script
-from workerqueue.database.reconnect import keep_trying
 from workerqueue.database.url import database_is_named
 
 __all__ = [
