@@ -31,6 +31,7 @@ class Flow:
     def __init__(self, url: str, schema: str = "workerqueue") -> None:
         self.runs: Counter[int] = Counter()
         self.acknowledged: list[int] = []
+        self.at_work = 0
         self.gate = asyncio.Event()
         self.gate.set()
         workers = Workers()
@@ -38,7 +39,9 @@ class Flow:
         @workers.worker
         async def step(job: Job[Step]) -> None:
             self.runs[job.args.n] += 1
+            self.at_work += 1
             await self.gate.wait()
+            self.at_work -= 1
 
         self.worker = Client(url, workers=workers, schema=schema, poll_interval=0.2, stop_timeout=5.0, id="flow")
         self.inserter = Client(url, workers=workers, schema=schema, insert_timeout=2.0)
@@ -68,7 +71,7 @@ class Flow:
 
     async def end(self) -> None:
         """Insert no more, and wait until all that was acknowledged has run."""
-        self._stopping = True
+        self.insert_no_more()
         if self._inserting is not None:
             await self._inserting
 
@@ -76,6 +79,10 @@ class Flow:
             return all(self.runs[n] for n in self.acknowledged)
 
         await eventually(look, within=20)
+
+    def insert_no_more(self) -> None:
+        """Let the insert under way be the last."""
+        self._stopping = True
 
     def start(self) -> None:
         """Begin to insert."""
@@ -93,7 +100,7 @@ async def flowing(url: str, schema: str = "workerqueue") -> AsyncGenerator[Flow]
         yield flow
         await flow.end()
     finally:
-        flow._stopping = True
+        flow.insert_no_more()
         await flow.worker.close()
         await flow.inserter.close()
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.waiting import eventually
 from workerqueue import Client, Fixed, InsertOpts, Job, JobArgs, JobState, Workers, migrate
+from workerqueue.database import Database
 from workerqueue.errors import ConfigError, DatabaseError, DatabaseUnavailableError
 
 HOSTILE = {
@@ -143,8 +144,12 @@ async def test_a_transaction_of_the_application_has_the_settings_of_its_role(own
                 assert await tx.fetchval("select current_setting('transaction_isolation')") == "repeatable read"
                 inserted = await client.insert_tx(tx, Told(text="x"))
             assert await client.jobs.get(inserted.job.id) is not None
-        async with client._database.acquire() as connection:
-            assert await connection.fetchval("select current_setting('search_path')") == "pg_catalog"
+    database = Database(own_database, "workerqueue")
+    async with database.transaction():
+        pass
+    async with database.acquire() as connection:
+        assert await connection.fetchval("select current_setting('search_path')") == "pg_catalog"
+    await database.close()
 
 
 @pytest.mark.parametrize("by_pool", [False, True], ids=["a URL", "a caller's pool"])

@@ -99,7 +99,7 @@ async def test_results_are_kept_while_the_server_is_away(own_server: OwnServer, 
         before = set(flow.runs)
 
         async def all_slots_are_taken() -> bool:
-            return flow.worker._engine is not None and flow.worker._engine.running == 100
+            return flow.at_work == 100
 
         await eventually(all_slots_are_taken)
         await flow.inserter.insert(Step(n=0))  # a claim is durable with the next commit that is
@@ -108,7 +108,7 @@ async def test_results_are_kept_while_the_server_is_away(own_server: OwnServer, 
         held = set(flow.runs) - before
 
         async def some_ended() -> bool:
-            return flow.worker._engine is not None and flow.worker._engine.running == 0
+            return flow.at_work == 0
 
         await eventually(some_ended)
         await asyncio.to_thread(own_server.start)
@@ -204,7 +204,7 @@ async def test_an_application_that_exhausts_the_pool_starves_no_loop(make_client
     @workers.worker
     async def work(job: Job[Work]) -> None: ...
 
-    client = make_client(workers, heartbeat_interval=0.2, lease_ttl=0.6, id="starved")
+    client = make_client(workers, poll_interval=60, heartbeat_interval=0.2, lease_ttl=0.6, id="starved")
     await client.start()
     await client.insert(Work())
     await until_none_live(sql)
@@ -228,10 +228,12 @@ async def test_an_application_that_exhausts_the_pool_starves_no_loop(make_client
         await until_none_live(sql)
         since = await sql.fetchval("select statement_timestamp()")
 
-        async def beats_and_hears() -> bool:
+        async def beats() -> bool:
             beaten: bool = await sql.fetchval("select heartbeat_at > $1 from client where id = 'starved'", since)
-            return beaten and client._database.hears
+            return beaten
 
-        await eventually(beats_and_hears)
+        await eventually(beats)
+        await make_client().insert(Work())  # a minute before the next poll
+        await until_none_live(sql)
         release.set()
     assert await sql.fetchval("select count(*) from client where ended_as = 'lost'") == 0

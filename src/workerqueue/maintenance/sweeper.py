@@ -14,12 +14,14 @@ _log = logging.getLogger("workerqueue.maintenance")
 
 EVERY: Final = 60.0
 """Seconds."""
+LONG_DEAD: Final = 86_400.0
+"""Seconds: who died lately is the heartbeats' to judge, as they know whether the database was away for all."""
 
 
 async def free_stranded_jobs(database: Database, lease_ttl: float) -> None:
-    """Free them, and those of clients that are dead and that no other has seen."""
+    """Free them, and those of clients that have been dead for long and that no heartbeat has judged."""
     async with database.acquire() as connection:
-        rescued = await database.jobs.rescue_jobs(connection, lease_ttl)
+        rescued = await database.jobs.rescue_jobs(connection, max(lease_ttl, LONG_DEAD))
     if rescued.returned or rescued.discarded:
         _log.warning(
             "Freed %d stranded jobs, and discarded %d that had no attempt left", rescued.returned, rescued.discarded
