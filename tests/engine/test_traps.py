@@ -294,3 +294,28 @@ async def test_a_job_whose_transaction_began_before_anybody_was_idle_is_found(
         await until_marked(sql)
     await tx.close()
     assert (await client.jobs.wait(result.job.id, 10)).state is JobState.COMPLETED
+
+
+async def test_two_runs_of_a_job_in_one_backlog_are_told_apart(door: Database, sql: Connection) -> None:
+    """A stale outcome beside the current one of the same job: one is refused, the other accepted, and so is told."""
+    await sql.execute("insert into job (kind) values ('work')")
+    wanted = {"default": 1}
+    (stale,) = await door.jobs.claim_jobs(sql, lease=1, client="c1", number=1, wanted=wanted, kinds=["work"])
+    await sql.execute("update job set state = 'available', lease = null")  # as a rescue does
+    (current,) = await door.jobs.claim_jobs(sql, lease=2, client="c1", number=1, wanted=wanted, kinds=["work"])
+    told: dict[int, bool] = {}
+    both = asyncio.Event()
+
+    def on_written(each: Finished, accepted: bool) -> None:
+        told[each.job.lease] = accepted
+        if len(told) == 2:
+            both.set()
+
+    completer = Completer(door, on_written)
+    completer.add(Finished(stale, COMPLETED))
+    completer.add(Finished(current, COMPLETED))
+    running = asyncio.create_task(completer.run())
+    await within(both)
+    assert told == {1: False, 2: True}
+    await completer.close()
+    await running

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextvars import ContextVar
 from unittest.mock import patch
@@ -44,10 +43,7 @@ def _note_outcomes(journal: Journal) -> None:
         table: JobTable, connection: Connection, runs: Sequence[Finished], *, with_follow_ups: bool = True
     ) -> set[int]:
         accepted = await record_outcomes(table, connection, runs, with_follow_ups=with_follow_ups)
-        # The answer names jobs, not runs: of two runs of one job in a batch it does not tell which was accepted.
-        times = Counter(run.job.id for run in runs)
-        told = [run for run in runs if times[run.job.id] == 1]
-        journal.add(*(_entry(run, run.job.id in accepted) for run in told))
+        journal.add(*(_entry(run, run.job.id in accepted) for run in runs))
         return accepted
 
     patch.object(JobTable, "record_outcomes", noting).start()
