@@ -311,6 +311,20 @@ async def test_a_run_claimed_anew_meanwhile_is_not_taken(
     assert tuple(row) == ("running", anew.lease)
 
 
+async def test_a_job_that_was_held_during_the_rescue_is_freed_soon(
+    make_client: MakeClient, door: Database, sql: Connection, client: Client
+) -> None:
+    """A row that another transaction held when its client died is looked at again, long before the next sweep."""
+    inserted = await client.insert(Work())
+    number = await a_client(door, sql, silent_for=0)
+    await claim(door, sql, number)
+    async with sql.transaction():
+        await sql.execute("select from job for update")
+        await make_client(working(), **QUICK).start()
+        await eventually(lambda: sql.fetchval("select ended_as = 'lost' from client where number = $1", number))
+    assert (await client.jobs.wait(inserted.job.id, 15)).attempt == 2
+
+
 async def test_two_rescues_at_once_free_a_job_once(
     door: Database, sql: Connection, other: Connection, client: Client
 ) -> None:

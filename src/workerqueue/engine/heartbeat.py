@@ -57,6 +57,7 @@ class Heartbeat:
         self._changed: asyncio.Event | None = None
         self._beaten_at: float | None = None
         self._judges_from = monotonic()
+        self._looks_again = False
         # A daemon: a program that ends without stopping its client must not wait for it.
         self._thread = threading.Thread(target=self._run, name="workerqueue heartbeat", daemon=True)
 
@@ -108,8 +109,9 @@ class Heartbeat:
         if not beat.alive:
             with suppress(RuntimeError):  # the engine's loop has ended
                 self._engine.call_soon_threadsafe(self._on_lost, number)
-        if beat.overdue and monotonic() >= self._judges_from:
-            await rescue_jobs(self._database, connection, self._lease_ttl)
+        if self._looks_again or (beat.overdue and monotonic() >= self._judges_from):
+            # What was held by another transaction, or claimed at the very moment of a death, is there at the next look.
+            self._looks_again = await rescue_jobs(self._database, connection, self._lease_ttl)
 
     def _note_return(self) -> None:
         """Judge nobody for a while when the database was away: then nobody could beat."""
@@ -118,8 +120,8 @@ class Heartbeat:
             self._judges_from = now + max(self._lease_ttl, LONGEST_AWAY)
 
 
-async def rescue_jobs(database: Database, connection: Connection, lease_ttl: float) -> None:
-    """Free the jobs of whoever has died."""
+async def rescue_jobs(database: Database, connection: Connection, lease_ttl: float) -> bool:
+    """Free the jobs of whoever has died, and say whether anybody has."""
     rescued = await database.jobs.rescue_jobs(connection, lease_ttl)
     if rescued.dead or rescued.returned or rescued.discarded:
         _log.warning(
@@ -128,6 +130,7 @@ async def rescue_jobs(database: Database, connection: Connection, lease_ttl: flo
             rescued.discarded,
             ", ".join(rescued.dead) or "none just now",
         )
+    return bool(rescued.dead)
 
 
 class Watchdog:
