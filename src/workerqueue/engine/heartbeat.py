@@ -55,8 +55,9 @@ class Heartbeat:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = threading.Event()
         self._changed: asyncio.Event | None = None
-        self._beaten_at: float | None = None
-        self._judges_from = monotonic()
+        self._beaten_at = monotonic()  # its row is as good as a beat
+        # Whoever has just come may have come after an outage that all others are still coming back from.
+        self._judges_from = monotonic() + lease_ttl
         self._looks_again = False
         # A daemon: a program that ends without stopping its client must not wait for it.
         self._thread = threading.Thread(target=self._run, name="workerqueue heartbeat", daemon=True)
@@ -116,7 +117,7 @@ class Heartbeat:
     def _note_return(self) -> None:
         """Judge nobody for a while when the database was away: then nobody could beat."""
         now = monotonic()
-        if self._beaten_at is not None and now - self._beaten_at > self._lease_ttl / 2:
+        if now - self._beaten_at > self._lease_ttl / 2:
             self._judges_from = now + max(self._lease_ttl, LONGEST_AWAY)
 
 
