@@ -65,6 +65,14 @@ async def sql(database_url: str, schema: str) -> AsyncGenerator[Connection]:
 
 
 @pytest.fixture
+async def other(database_url: str, schema: str) -> AsyncGenerator[Connection]:
+    """A second connection like `sql`, for what happens at once."""
+    connection = await asyncpg.connect(database_url, server_settings={"search_path": schema})
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
 async def door(database_url: str, schema: str, sql: Connection) -> AsyncGenerator[Database]:
     """The database of the test's schema, and a client there that works: `c1`, which has the number 1."""
     made = Database(database_url, schema)

@@ -177,4 +177,6 @@ async def test_no_orphan(app: Application, number: signal.Signals) -> None:
         try:
             until(lambda: processes_of(app.folder) == {}, "no process is left", seconds=8)
         finally:
-            kill_all(list(processes_of(app.folder)))
+            left = processes_of(app.folder)
+            kill_all(list(left))
+        assert left == {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -15,6 +15,7 @@ import pytest
 from tests.client.kinds import Note
 from tests.client.proxy import proxy
 from tests.conftest import MakeClient
+from tests.database.observer import blocked
 from tests.waiting import eventually
 from workerqueue import (
     Client,
@@ -50,23 +51,6 @@ async def count(sql: Connection) -> int:
     """Count the jobs."""
     jobs: int = await sql.fetchval("select count(*) from job_all")
     return jobs
-
-
-async def blocked(sql: Connection, client: Client) -> int:
-    """Count the client's statements that wait for another transaction."""
-    waiting: int = await sql.fetchval(
-        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name = $1",
-        f"workerqueue {client.id}"[:63],
-    )
-    return waiting
-
-
-@pytest.fixture
-async def other(database_url: str, schema: str) -> AsyncGenerator[Connection]:
-    """Another caller's connection."""
-    connection = await asyncpg.connect(database_url, server_settings={"search_path": schema})
-    yield connection
-    await connection.close()
 
 
 # Every way to insert
@@ -535,3 +519,4 @@ async def test_an_idle_client_hears_of_it(make_client: MakeClient, sql: Connecti
     await client.insert(Note(), InsertOpts(insert_id=uuid4()))
     async with asyncio.timeout(15):
         await done.wait()
+    assert await count(sql) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from workerqueue import Client
 from workerqueue.database import Connection
 
 
@@ -21,3 +22,12 @@ async def terminate(connection: Connection, name: str) -> int:
         name,
     )
     return ended
+
+
+async def blocked(sql: Connection, client: Client) -> int:
+    """Count the client's statements that wait for another transaction."""
+    waiting: int = await sql.fetchval(
+        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name = $1",
+        f"workerqueue {client.id}"[:63],
+    )
+    return waiting

@@ -127,7 +127,9 @@ async def test_who_is_cut_off_may_end_others_and_itself(watch: Watch) -> None:
     things: list[Thing] = []
     things += [watch.begin(SOON, lambda: watch.under_way.difference_update(things)) for _ in range(3)]
     await within(things[0].expired)
-    await within(watch.begin(SOON).expired)
+    later = watch.begin(SOON)
+    await within(later.expired)
+    assert ([thing.times for thing in things], later.times) == ([1, 1, 1], 1)
 
 
 async def test_one_that_does_not_end_is_not_cut_off_again(watch: Watch) -> None:

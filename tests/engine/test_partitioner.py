@@ -111,6 +111,7 @@ async def test_a_days_table_is_made_while_the_client_runs(sql: Connection, door:
         for passed in range(1, 4):
             clock.time += DAY
             await until_there(sql, names(first, AHEAD + 1 + passed))
+    assert await tables(sql) == names(first, AHEAD + 4)
 
 
 @pytest.mark.parametrize("hours", [-12, 14])

@@ -46,14 +46,6 @@ async def door(database_url: str, schema: str) -> AsyncGenerator[Database]:
 
 
 @pytest.fixture
-async def other(database_url: str, schema: str) -> AsyncGenerator[Connection]:
-    """A second connection to the test's schema."""
-    connection = await asyncpg.connect(database_url, server_settings={"search_path": schema})
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
 async def client(database_url: str, schema: str) -> AsyncGenerator[Client]:
     """A client that inserts."""
     async with Client(database_url, schema=schema, config=Config(), strict=False) as made:

@@ -11,7 +11,7 @@ import os
 import random
 import signal
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from time import monotonic
 from typing import Final
 
@@ -136,40 +136,46 @@ async def test_nobody_is_judged_after_an_outage(own_server: OwnServer, fresh: st
 
         return made
 
-    clients = [Client(fresh, workers=workers(), heartbeat_interval=0.2, lease_ttl=0.6, id=f"c{n}") for n in range(4)]
-    for client in clients:
-        await client.start()
-    await clients[0].insert_many([Step(n=n) for n in range(40)])
-    sql = await asyncpg.connect(fresh)
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(
+                Client(fresh, workers=workers(), heartbeat_interval=0.2, lease_ttl=0.6, id=f"c{n}")
+            )
+            for n in range(4)
+        ]
+        for client in clients:
+            await client.start()
+        await clients[0].insert_many([Step(n=n) for n in range(40)])
+        sql = await asyncpg.connect(fresh)
 
-    async def all_run() -> bool:
-        count: int = await sql.fetchval("select count(*) from workerqueue.job where state = 'running'")
-        return count == 40
+        async def all_run() -> bool:
+            count: int = await sql.fetchval("select count(*) from workerqueue.job where state = 'running'")
+            return count == 40
 
-    await eventually(all_run)
-    await asyncio.to_thread(own_server.stop, signal.SIGQUIT)
-    await asyncio.sleep(1.2)  # the outage itself: two leases
-    await asyncio.to_thread(own_server.start)
-    sql = await asyncpg.connect(fresh)
-    came_back = await sql.fetchval("select statement_timestamp()")
+        await eventually(all_run)
+        await asyncio.to_thread(own_server.stop, signal.SIGQUIT)
+        await asyncio.sleep(1.2)  # the outage itself: two leases
+        await asyncio.to_thread(own_server.start)
+        sql = await asyncpg.connect(fresh)
+        came_back = await sql.fetchval("select statement_timestamp()")
 
-    async def all_beat() -> bool:
-        count: int = await sql.fetchval("select count(*) from workerqueue.client where heartbeat_at > $1", came_back)
-        return count == len(clients)
+        async def all_beat() -> bool:
+            count: int = await sql.fetchval(
+                "select count(*) from workerqueue.client where heartbeat_at > $1", came_back
+            )
+            return count == len(clients)
 
-    await eventually(all_beat)
-    gate.set()
+        await eventually(all_beat)
+        gate.set()
 
-    async def all_ended() -> bool:
-        count: int = await sql.fetchval("select count(*) from workerqueue.job")
-        return count == 0
+        async def all_ended() -> bool:
+            count: int = await sql.fetchval("select count(*) from workerqueue.job")
+            return count == 0
 
-    await eventually(all_ended)
-    assert await sql.fetchval("select count(*) from workerqueue.client where ended_as = 'lost'") == 0
-    assert sorted(done) == list(range(40))
-    await sql.close()
-    for client in clients:
-        await client.close()
+        await eventually(all_ended)
+        assert await sql.fetchval("select count(*) from workerqueue.client where ended_as = 'lost'") == 0
+        assert sorted(done) == list(range(40))
+        await sql.close()
 
 
 async def test_a_server_that_is_full_is_tried_until_there_is_room(
