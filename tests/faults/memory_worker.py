@@ -1,0 +1,48 @@
+"""The worker process of the memory campaign: works, counts what has ended, and says what it holds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections import Counter
+
+from tests.faults import leash
+from tests.faults.children import answer
+from tests.faults.leaks import LEAKS
+from tests.faults.memory_kinds import CONFIG, make_workers
+from tests.faults.samples import look_inside
+from tests.faults.specs import URL
+from workerqueue import Client
+from workerqueue.events import RunEvent
+
+ENDS = ("completed", "cancelled", "discarded")
+
+
+async def work(leak: str) -> None:
+    """Work until nobody asks any more."""
+    ended = Counter[str]()
+
+    def count(event: RunEvent) -> None:
+        ended[event.type] += 1
+
+    async def reply(question: str, _: int) -> str:
+        return look_inside(sum(ended[end] for end in ENDS), collect=question == "settle")
+
+    workers = make_workers(LEAKS[leak]())
+    async with Client(os.environ[URL], id="worker", config=CONFIG, workers=workers, poll_interval=0.2) as client:
+        client.events.add(count)
+        await client.start()
+        await answer(reply)
+
+
+def main(leak: str, parent: int) -> None:
+    """Run one."""
+    leash.hold(parent)
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+    asyncio.run(work(leak))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
