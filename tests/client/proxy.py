@@ -101,6 +101,7 @@ class Proxy:
         back: asyncio.StreamWriter,
     ) -> None:
         while data := await source.read(65536):
+            await self._let_pass(data, source, target, answers, back)
             if source in self._doomed:
                 self._break(target, back)
                 return
@@ -117,6 +118,16 @@ class Proxy:
                     target.close()  # what was written is still sent
                     return
         target.close()
+
+    async def _let_pass(
+        self,
+        data: bytes,
+        source: asyncio.StreamReader,
+        target: asyncio.StreamWriter,
+        answers: asyncio.StreamReader,
+        back: asyncio.StreamWriter,
+    ) -> None:
+        """See what comes by, before it goes on; for proxies that know more of what they carry."""
 
     def _break(self, *writers: asyncio.StreamWriter) -> None:
         self.cuts += 1
