@@ -111,6 +111,12 @@ class Process:
         return "".join([*self._out, *self._err])
 
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # The tests themselves were started in a shell's background, which ignores Ctrl-C and hands that down; what a
+    # user starts does not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextmanager
 def started(arguments: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> Generator[Process, None, None]:
     """Start the command; it is killed in the end if it still runs."""
