@@ -9,6 +9,7 @@ from typing import Protocol
 import asyncpg
 import pytest
 
+from tests.left_behind import drop_what_it_held
 from workerqueue import Client, Config, Workers, migrate
 from workerqueue.database import ClientRow, Connection, Database, Pool
 from workerqueue.embedded import Server, postgres
@@ -17,6 +18,13 @@ from workerqueue.embedded import Server, postgres
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 
 _numbers = itertools.count(1)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_exception_interact(call: pytest.CallInfo[object]) -> None:
+    """After a failure has been reported, and looked into with --pdb, let go of what the test left open."""
+    if call.excinfo is not None:
+        drop_what_it_held(call.excinfo.value)
 
 
 @pytest.fixture(scope="session")

@@ -384,6 +384,41 @@ async def test_a_client_declared_dead_cancels_its_runs_and_works_on(make_client:
     assert "stale" in heard
 
 
+HOLD_BEATS = """
+create function hold_beats() returns trigger language plpgsql as $$
+begin
+    perform pg_advisory_xact_lock_shared(hashtext(current_setting('application_name')));
+    return null;
+end $$;
+create trigger hold_beats before update on client for each statement execute function hold_beats();
+"""
+"""Every change to a client's row waits for whoever holds a lock of the changing client's name."""
+
+
+async def test_a_stall_of_the_database_is_nobodys_death(make_client: MakeClient, sql: Connection) -> None:
+    """Beats that all waited for longer than a lease, on connections that held: who is through first judges nobody."""
+    pace: Pace = {"heartbeat_interval": 0.1, "lease_ttl": 2.0}
+    names = ["first", "second", "third"]
+    for name in names:
+        await make_client(working(), id=name, **pace).start()
+    await eventually(lambda: sql.fetchval("select count(*) = 3 from client"))
+
+    async def beat_again(names: list[str]) -> None:
+        since = await sql.fetchval("select now()")
+        sees = "select min(heartbeat_at) > $2 from client where id = any ($1)"
+        await eventually(lambda: sql.fetchval(sees, names, since))
+
+    await sql.execute(HOLD_BEATS)
+    for name in names:
+        await sql.execute("select pg_advisory_lock(hashtext('workerqueue ' || $1))", name)
+    await asyncio.sleep(1.5 * pace["lease_ttl"])  # the stall itself
+    for name in names:
+        await sql.execute("select pg_advisory_unlock(hashtext('workerqueue ' || $1))", name)
+        await beat_again([name])
+    await beat_again(names)
+    assert await sql.fetchval("select count(*) from client where ended_at is not null") == 0
+
+
 async def test_a_blocked_loop_is_no_death(
     make_client: MakeClient, sql: Connection, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -96,7 +96,8 @@ class Heartbeat:
     async def _beat_while_connected(self) -> None:
         assert self._changed is not None  # noqa: S101 - set before this runs
         async with self._database.dedicated() as connection:
-            self._note_return()
+            if self._was_away():
+                self._judge_nobody_for(max(self._lease_ttl, LONGEST_AWAY))
             while not self._stopping.is_set():
                 await self._beat(connection)
                 with anyio.move_on_after(self._interval * random.uniform(0.9, 1.0)):  # noqa: S311 - jitter, not a secret
@@ -106,6 +107,8 @@ class Heartbeat:
     async def _beat(self, connection: Connection) -> None:
         number = self.number
         beat = await self._database.jobs.beat(connection, number, self._lease_ttl)
+        if self._was_away():  # stalled with its connection kept: all others may have been
+            self._judge_nobody_for(self._lease_ttl)
         self._beaten_at = monotonic()
         if not beat.alive:
             with suppress(RuntimeError):  # the engine's loop has ended
@@ -114,11 +117,13 @@ class Heartbeat:
             # What was held by another transaction, or claimed at the very moment of a death, is there at the next look.
             self._looks_again = await rescue_jobs(self._database, connection, self._lease_ttl)
 
-    def _note_return(self) -> None:
-        """Judge nobody for a while when the database was away: then nobody could beat."""
-        now = monotonic()
-        if now - self._beaten_at > self._lease_ttl / 2:
-            self._judges_from = now + max(self._lease_ttl, LONGEST_AWAY)
+    def _was_away(self) -> bool:
+        """Tell whether this client's last beat is so long ago that nobody else may have been able to beat either."""
+        return monotonic() - self._beaten_at > self._lease_ttl / 2
+
+    def _judge_nobody_for(self, seconds: float) -> None:
+        """Leave others the time to come back as this client has."""
+        self._judges_from = max(self._judges_from, monotonic() + seconds)
 
 
 async def rescue_jobs(database: Database, connection: Connection, lease_ttl: float) -> bool:
