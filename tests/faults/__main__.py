@@ -1,4 +1,4 @@
-"""The command: `run` a profile, or let the checker find `mutants`; the exit code says whether all was as it must be."""
+"""The command: `run` a profile or the whole release, or let the checker find `mutants`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sys
 
 from tests.faults.mutants import MUTANTS
-from tests.faults.profiles import PROFILES
+from tests.faults.parts import NAMES, parts, run_part
 from tests.faults.run import run
 
 
@@ -17,7 +17,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults")
     commands = parser.add_subparsers(required=True)
     running = commands.add_parser("run", help="run a profile")
-    running.add_argument("--profile", choices=PROFILES, default="ci")
+    running.add_argument("--profile", choices=NAMES, default="ci", help="default: ci")
     running.add_argument("--seed", type=int, default=1)
     running.add_argument("--json", action="store_true")
     running.set_defaults(command=_run)
@@ -37,9 +37,13 @@ def _interrupt(*_: object) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    report = asyncio.run(run(arguments.profile, PROFILES[arguments.profile], arguments.seed))
-    print(report.json() if arguments.json else report.table())
-    return 0 if report.holds else 1
+    broken = 0
+    for part in parts(arguments.profile):
+        report = asyncio.run(run_part(part, arguments.seed))
+        print(report.json() if arguments.json else report.table(), flush=True)
+        print(flush=True)
+        broken += not report.holds
+    return 1 if broken else 0
 
 
 def _mutants(arguments: argparse.Namespace) -> int:

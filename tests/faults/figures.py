@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from tests.faults.checks import Verdict
 from tests.faults.ledger import script
 from tests.faults.nemesis import Strike
 from tests.faults.profiles import Profile
 from workerqueue.database import Connection
+
+RECOVERY: Final = {"terminate": 2.0, "crash": 2.0, "restart": 5.0, "kill_server": 5.0, "outage": 5.0}
+"""Seconds after the end of a fault until jobs end again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,14 @@ async def totals(connection: Connection) -> Totals:
 
 
 async def figures(
-    connection: Connection, profile: Profile, strikes: Sequence[Strike], verdicts: Sequence[Verdict], total: Totals
+    connection: Connection,
+    profile: Profile,
+    strikes: Sequence[Strike],
+    verdicts: Sequence[Verdict],
+    total: Totals,
+    log_lines: int,
 ) -> list[Row]:
-    """Give the table's lines."""
+    """Give the table's lines; `log_lines` is the most that one loop said of a database that was away in a second."""
     found = {verdict.name: verdict.violations for verdict in verdicts}
     times = {kind: sum(strike.kind == kind for strike in strikes) for kind in profile.faults}
     lost, double = found["h1_lost"] + found["h1_left"], found["h2_double"]
@@ -56,7 +65,7 @@ async def figures(
     at_stake = sum(
         profile.slots * (profile.workers if strike.pid is None else 1) * 2
         for strike in strikes
-        if strike.kind != "kill_inserter"
+        if strike.kind not in ("kill_inserter", "cut_commit")
     )
     rows = [
         Row("any", len(strikes), f"{lost} lost of {total.acknowledged}", "0", not lost),
@@ -80,9 +89,11 @@ async def figures(
     ]
     rows += await _rerun(connection, profile, times.get("kill", 0))
     rows += [_exits(profile, [strike for strike in strikes if strike.kind == "term"])] if times.get("term") else []
-    for kind, limit in (("terminate", 2.0), ("crash", 5.0), ("restart", 5.0)):
+    rows += await _left_by_stops(connection, times["term"]) if times.get("term") else []
+    for kind, limit in RECOVERY.items():
         if times.get(kind):
             rows.append(await _recovery(connection, kind, times[kind], limit))
+    rows.append(Row("any", len(strikes), f"{log_lines} log lines a second a loop at most", "≤ 1", log_lines <= 1))
     return rows
 
 
@@ -92,6 +103,11 @@ async def _rerun(connection: Connection, profile: Profile, times: int) -> list[R
         return []
     figure = f"{row['jobs']} run again, p99 {row['p99']:.1f} s after the kill"
     return [Row("kill", times, figure, f"≤ {profile.rerun:g} s", row["p99"] <= profile.rerun)]
+
+
+async def _left_by_stops(connection: Connection, times: int) -> list[Row]:
+    left = await connection.fetchval(script("figure_left"))
+    return [Row("term", times, f"{left} runs left behind", "0", not left)]
 
 
 def _exits(profile: Profile, terms: Sequence[Strike]) -> Row:

@@ -25,6 +25,7 @@ NO_END: Final = 30.0
 """Seconds that a worker gets to end after SIGTERM, before it is killed."""
 PATIENCE: Final = 60.0
 """Seconds until a worker is well, or the harness itself is broken."""
+OF_THE_SERVER: Final = ("crash", "restart", "kill_server", "outage")
 BACKENDS = "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
 
 
@@ -55,8 +56,11 @@ class Nemesis:
             "terminate": self._terminate,
             "crash": self._crash,
             "restart": self._restart,
+            "kill_server": self._kill_server,
+            "outage": self._outage,
             "cut": self._cut,
             "cut_commit": self._cut_commit,
+            "cut_answer": self._cut_answer,
             "hush": self._hush,
             "kill_inserter": self._kill_inserter,
         }
@@ -75,7 +79,7 @@ class Nemesis:
                 await asyncio.sleep(self._random.uniform(*self._profile.pause))
                 # What lasts goes on while the next one strikes; without a server nothing else can be struck.
                 struck = lasting.create_task(self._strikes[kind](kind))
-                if kind in ("restart", "crash"):
+                if kind in OF_THE_SERVER:
                     await struck
 
     # Processes
@@ -134,6 +138,11 @@ class Nemesis:
             async with self._noted(kind, victim):
                 victim.wire.cut_after(b"COMMIT", answered=self._random.random() < 0.3)
 
+    async def _cut_answer(self, kind: str) -> None:
+        """Cut a worker's connection at whatever it says next: a claim, a completion or a beat, done and not told."""
+        async with self._victim() as victim, self._noted(kind, victim):
+            victim.wire.cut_after(b"", answered=self._random.random() < 0.3)
+
     async def _hush(self, kind: str) -> None:
         async with self._victim() as victim, self._noted(kind, victim):
             victim.wire.hush()
@@ -147,14 +156,31 @@ class Nemesis:
             with suppress(OSError, asyncpg.PostgresError):
                 connection = await asyncpg.connect(self._server.url, timeout=5)
                 pids = [row["pid"] for row in await connection.fetch(BACKENDS)]
-                await connection.close()
+                # Connections are taken until the server has seen the death, and has ended this one for it.
+                ended = asyncio.Event()
+                connection.add_termination_listener(lambda _: ended.set())
                 if pids:
                     os.kill(self._random.choice(pids), signal.SIGKILL)
-                    await self.connected()
+                    await ended.wait()
+                await connection.close()
+            await self.connected()
 
     async def _restart(self, kind: str) -> None:
         async with self._noted(kind, None):
             await self._server.crash()
+            await self._server.start()
+            self._fleet.lead_to(self._server.url)
+
+    async def _kill_server(self, kind: str) -> None:
+        async with self._noted(kind, None):
+            await self._server.kill()
+            await self._server.start()
+            self._fleet.lead_to(self._server.url)
+
+    async def _outage(self, kind: str) -> None:
+        async with self._noted(kind, None):
+            await self._server.crash()
+            await asyncio.sleep(self._profile.outage)
             await self._server.start()
             self._fleet.lead_to(self._server.url)
 

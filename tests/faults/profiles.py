@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypedDict
+
+
+class _Lease(TypedDict):
+    lease_ttl: float
+    heartbeat_interval: float
+    stalling: float
+    blocking: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,12 @@ class Profile:
     """How long, after the last fault, what is left may take to end."""
     rerun: float = 15.0
     """How long after a kill the jobs of the dead may take to run again (p99)."""
+    outage: float = 600.0
+    """How long an outage of the server lasts."""
 
+
+PATIENT: Final[_Lease] = {"lease_ttl": 10, "heartbeat_interval": 3, "stalling": 0.001, "blocking": 0}
+"""The client's defaults; what outlasts such a lease occupies a slot for long, so there is less of it."""
 
 PROFILES: Final[Mapping[str, Profile]] = {
     "ci": Profile(
@@ -51,9 +63,11 @@ PROFILES: Final[Mapping[str, Profile]] = {
             "term": 3,
             "terminate": 4,
             "crash": 1,
-            "restart": 2,
+            "restart": 1,
+            "kill_server": 1,
             "cut": 3,
             "cut_commit": 6,
+            "cut_answer": 6,
             "hush": 1,
             "kill_inserter": 2,
         },
@@ -67,9 +81,11 @@ PROFILES: Final[Mapping[str, Profile]] = {
             "term": 60,
             "terminate": 60,
             "crash": 20,
-            "restart": 20,
+            "restart": 10,
+            "kill_server": 10,
             "cut": 60,
             "cut_commit": 200,
+            "cut_answer": 200,
             "hush": 20,
             "kill_inserter": 20,
         },
@@ -77,9 +93,9 @@ PROFILES: Final[Mapping[str, Profile]] = {
         workers=4,
         drain=120,
     ),
-    # Kills alone, as often as in the release profile, whose freezes take hours.
+    # The parts of `release`, each with one sort of fault, so that each can be run by itself; `parts` has the others.
     "kills": Profile(
-        jobs=500_000,
+        jobs=1_000_000,
         rate=1_500,
         faults={"kill": 200},
         pause=(0.5, 3.0),
@@ -87,39 +103,51 @@ PROFILES: Final[Mapping[str, Profile]] = {
         workers=4,
         inserters=4,
         slots=50,
-        lease_ttl=10,
-        heartbeat_interval=3,
         poll_interval=1,
         stop_timeout=5,
         length=0.02,
-        stalling=0.001,
-        blocking=0,
         drain=900,
+        **PATIENT,
     ),
-    "release": Profile(
-        jobs=1_000_000,
-        rate=1_500,
-        faults={
-            "kill": 200,
-            "freeze": 1_000,
-            "term": 500,
-            "terminate": 200,
-            "crash": 200,
-            "restart": 20,
-            "cut": 200,
-            "cut_commit": 500,
-            "hush": 100,
-            "kill_inserter": 50,
-        },
-        pause=(0.5, 3.0),
-        largest=500,
+    # With a lease of 10 s a thousand freezes would take hours; those who are awake must judge meanwhile.
+    "freezes": Profile(
+        jobs=100_000,
+        rate=200,
+        faults={"freeze": 1_000},
+        pause=(0.3, 0.7),
+        workers=8,
+        slots=10,
+        lease_ttl=2,
+        heartbeat_interval=0.4,
+        drain=120,
+    ),
+    "stops": Profile(jobs=60_000, rate=200, faults={"term": 500}, pause=(0.2, 0.8), workers=6, **PATIENT),
+    "server": Profile(
+        jobs=120_000,
+        rate=200,
+        faults={"terminate": 200, "crash": 200, "kill_server": 20},
+        pause=(0.5, 1.5),
+        workers=4,
+        drain=120,
+        **PATIENT,
+    ),
+    "outage": Profile(
+        jobs=12_000,
+        rate=100,
+        faults={"outage": 1},
+        pause=(10, 20),
+        workers=4,
+        drain=120,
+        **PATIENT,
+    ),
+    "commits": Profile(
+        jobs=100_000,
+        rate=300,
+        faults={"cut_commit": 1_000, "cut_answer": 1_000},
+        pause=(0.05, 0.2),
         workers=4,
         inserters=4,
-        slots=50,
-        lease_ttl=10,
-        heartbeat_interval=3,
-        poll_interval=1,
-        stop_timeout=5,
-        drain=1_800,
+        drain=120,
+        **PATIENT,
     ),
 }

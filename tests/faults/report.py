@@ -22,8 +22,6 @@ class Report:
     totals: Totals
     figures: Sequence[Row]
     verdicts: Sequence[Verdict]
-    log_lines: int
-    """The most lines of one loop within a second about a database that was away."""
 
     @property
     def holds(self) -> bool:
@@ -45,21 +43,49 @@ class Report:
         head = (
             f"profile {self.profile}, seed {self.seed}, {self.seconds:.0f} s: {total.jobs} jobs, {total.starts} starts,"
             f" {total.completed} completed, {total.discarded} discarded, {total.declared_dead} clients declared dead,"
-            f" pick-up p99 {total.pickup_p99:.2f} s, at most {self.log_lines} log lines a second a loop"
+            f" pick-up p99 {total.pickup_p99:.2f} s"
         )
-        figures = [(row.fault, str(row.times), row.figure, row.limit, _yes(row.met)) for row in self.figures]
         checks = [(each.name, each.promise, str(each.violations), _yes(each.holds)) for each in self.verdicts]
         examples = [f"{each.name}: {example}" for each in self.verdicts for example in each.examples]
         return "\n".join(
             [
                 head,
                 "",
-                *_lines(("fault", "how often", "figure", "limit", "met"), figures),
+                *_figures(self.figures),
                 "",
                 *_lines(("check", "promise", "violations", "holds"), checks),
                 *examples,
             ]
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One campaign, which has no history to check: its figures are its checks."""
+
+    profile: str
+    seed: int
+    seconds: float
+    figures: Sequence[Row]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every figure was reached."""
+        return all(row.met for row in self.figures)
+
+    def json(self) -> str:
+        """Give it as one JSON object."""
+        return json.dumps(asdict(self) | {"holds": self.holds}, indent=2)
+
+    def table(self) -> str:
+        """Give it as a table in Markdown."""
+        head = f"campaign {self.profile}, seed {self.seed}, {self.seconds:.0f} s"
+        return "\n".join([head, "", *_figures(self.figures)])
+
+
+def _figures(rows: Sequence[Row]) -> list[str]:
+    cells = [(row.fault, str(row.times), row.figure, row.limit, _yes(row.met)) for row in rows]
+    return _lines(("fault", "how often", "figure", "limit", "met"), cells)
 
 
 def _yes(met: bool) -> str:

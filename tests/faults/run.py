@@ -115,9 +115,9 @@ async def _report(
         )
         verdicts = await checks.check(connection)
         total = await figures.totals(connection)
-        rows = await figures.figures(connection, profile, strikes, verdicts, total)
-    lines = _most_lines(fleet.logs())
-    return Report(name, seed, mutant, time.monotonic() - began, plan, total, rows, verdicts, lines)
+        lines = _most_lines(fleet.logs())
+        rows = await figures.figures(connection, profile, strikes, verdicts, total, lines)
+    return Report(name, seed, mutant, time.monotonic() - began, plan, total, rows, verdicts)
 
 
 @asynccontextmanager

@@ -15,6 +15,8 @@ _log = logging.getLogger("workerqueue.database")
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 4.0
 """Seconds: with the connecting, work goes on within five after a server is back."""
+SHARE = 0.25
+"""Of the time that the database has been away by now: a server that recovers for four seconds costs one more."""
 WORKED = 0.3
 """Seconds that a body must have lasted for its next failure to be the first of a new series."""
 QUIET = 1.0
@@ -24,11 +26,11 @@ QUIET = 1.0
 async def keep_trying(name: str, body: Callable[[], Awaitable[None]]) -> None:
     """Run a loop's body until it returns, again after every failure of the database.
 
-    The body connects, and goes on until its connection breaks. Pauses double from 0.1 s to 4 s with half of
-    each drawn at random, so that the clients of a restarted server do not come back together; a body that lasted
-    for a while starts again at the shortest.
+    The body connects, and goes on until its connection breaks. Pauses grow with the outage, from 0.1 s to 4 s, and
+    half of each is drawn at random, so that the clients of a restarted server do not come back together; a body that
+    lasted for a while starts again at the shortest.
     """
-    pause, said = FIRST_PAUSE, float("-inf")
+    away_since, said = float("inf"), float("-inf")
     while True:
         started = anyio.current_time()
         try:
@@ -36,13 +38,12 @@ async def keep_trying(name: str, body: Callable[[], Awaitable[None]]) -> None:
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, jobs wait for this loop
             now = anyio.current_time()
-            if now - started > WORKED:
-                pause = FIRST_PAUSE
+            away_since = now if now - started > WORKED else min(away_since, now)
             if now - said >= QUIET:
                 _say(name, error)
                 said = now
-        await anyio.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 - jitter, not a secret
-        pause = min(pause * 2, LONGEST_PAUSE)
+        pause = min(max((now - away_since) * SHARE, FIRST_PAUSE), LONGEST_PAUSE)
+        await anyio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
 
 
 def _say(name: str, error: Exception) -> None:
