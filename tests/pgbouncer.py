@@ -20,7 +20,7 @@ import pytest
 
 KEEPS_STATEMENTS = (1, 21)
 """The first version that can keep prepared statements in transaction mode."""
-STARTS_WITHIN = 10.0
+STARTS_WITHIN = 40.0
 
 
 class PgBouncer:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 COMMAND = [sys.executable, "-W", "error", "-m", "workerqueue"]
-PATIENCE = 20.0
+PATIENCE = 40.0
 """Seconds for what a process does: ample on a busy machine, short of the test's own limit."""
 
 
@@ -95,7 +95,7 @@ class Process:
 
     def _finish_reading(self) -> None:
         for reader in self._readers:
-            reader.join(2.0)
+            reader.join(PATIENCE / 4)
             if reader.is_alive():
                 raise AssertionError(f"{self._name} left a process behind that holds its output open")
 

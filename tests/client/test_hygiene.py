@@ -20,7 +20,7 @@ from pydantic import Field, JsonValue, SecretStr, ValidationError
 
 from tests.client.kinds import Note
 from tests.conftest import MakeClient
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 from workerqueue import (
     Client,
     ConfigError,
@@ -280,7 +280,7 @@ async def test_rows_of_plain_sql_are_refused_or_run_to_an_end(make_client: MakeC
     client = make_client(working(done), poll_interval=0.05)
     await client.start()
     last = await client.insert(Note())
-    await client.jobs.wait(last.job.id, 15)
+    await client.jobs.wait(last.job.id, PATIENCE)
     await eventually(lambda: drained(sql), within=60)
     assert await sql.fetchval("select count(*) from job_finalized") == inserted + 1
 
@@ -348,9 +348,11 @@ async def test_secrets_reach_the_worker_and_nothing_else(
     client.events.add(events.append)
     await client.start()
     args = Login(password=SecretStr(PASSWORD), number=NUMBER, how=how)
-    opts = InsertOpts(timeout=0.2, max_attempts=1, insert_id=None if not insert_id else uuid4())
+    opts = InsertOpts(
+        timeout=0.2 if how == "time out" else 60, max_attempts=1, insert_id=None if not insert_id else uuid4()
+    )
     result = await client.insert(args, opts)
-    job = await client.jobs.wait(result.job.id, 15)
+    job = await client.jobs.wait(result.job.id, PATIENCE)
     assert seen == [f"{PASSWORD} {NUMBER}"]
     assert (job.state is JobState.COMPLETED) == (how == "return")
     everything = [f"{result!r} {job!r} {events!r} {args!r}", caplog.text, *(str(vars(each)) for each in caplog.records)]

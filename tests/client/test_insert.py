@@ -16,6 +16,7 @@ from asyncpg.pool import PoolConnectionProxy
 from tests.client.kinds import Note
 from tests.conftest import MakeClient
 from tests.database.observer import sessions
+from tests.waiting import PATIENCE
 from workerqueue import (
     Client,
     DatabaseError,
@@ -279,7 +280,7 @@ async def test_a_callers_own_json_codec_changes_nothing(
                 result = await client.insert_tx(connection, args, opts)
         assert await client.jobs.get(result.job.id) == result.job
         await client.start()
-        job = await client.jobs.wait(result.job.id, 10)
+        job = await client.jobs.wait(result.job.id, PATIENCE)
         assert (worked, job.output_as(Note), job.metadata) == ([args], args, {"m": {"x": 1}})
         await client.close()
 

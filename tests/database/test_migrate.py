@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 import asyncpg
 import pytest
 
+from tests.waiting import PATIENCE
 from workerqueue import ConfigError, InsertOpts, JobArgs, MigrationError, SchemaError, Workers, migrate
 from workerqueue.client import Client
 from workerqueue.database import Connection, Database, Migrations, Pool, migrations_script
@@ -185,7 +186,7 @@ async def test_a_name_of_63_characters_works_end_to_end(database_url: str, admin
         async with Client(database_url, schema=name, workers=workers, poll_interval=60) as client:
             await client.start()
             inserted = await client.insert(Note())
-            assert (await client.jobs.wait(inserted.job.id, 10)).state.is_final
+            assert (await client.jobs.wait(inserted.job.id, PATIENCE)).state.is_final
     finally:
         await admin.execute(f'drop schema if exists "{name}" cascade')
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.calls import HOT, RARE, Call
 from tests.client.proxy import proxy
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 from workerqueue import Client, DatabaseUnavailableError, Fixed, InsertOpts, Job, JobArgs, JobState, Workers
 from workerqueue.config import Config
 from workerqueue.database import Connection, Database, Finished
@@ -333,7 +333,7 @@ async def test_codecs_on_a_callers_connections_change_nothing(
         )
         await client.start()
         for n in range(1, len(rows) + 1):
-            assert (await client.jobs.wait(n, 10)).output == ['"☃']
+            assert (await client.jobs.wait(n, PATIENCE)).output == ['"☃']
         await client.close()
     assert {tuple(row) for row in rows} == {('"☃', '["\\"", 1]', "fixed", "note")}
     assert worked == [('"☃', {"m": ['"', 1]})] * len(rows)

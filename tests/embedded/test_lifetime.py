@@ -155,7 +155,7 @@ async def test_killed_watchdog(startable: str) -> None:
         assert await connection.fetchval("select 1") == 1
         await connection.close()
         leaving = time.monotonic()
-    assert time.monotonic() - leaving < 10
+    assert time.monotonic() - leaving < 30
     assert children() == others
 
 

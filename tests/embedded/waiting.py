@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-def until(met: Callable[[], bool], what: str, *, seconds: float = 20.0) -> None:
+def until(met: Callable[[], bool], what: str, *, seconds: float = 40.0) -> None:
     """Wait until `met()` is true; fail naming `what` when it still is not after `seconds`."""
     end = time.monotonic() + seconds
     while not met():

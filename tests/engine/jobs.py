@@ -66,7 +66,7 @@ async def until_none_live(sql: Connection) -> None:
         live: int = await sql.fetchval("select count(*) from job")
         return live == 0
 
-    await eventually(look, within=30)
+    await eventually(look)
 
 
 async def within(event: asyncio.Event) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import MakeClient
 from tests.engine.jobs import Recorder, Work
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 from workerqueue import InsertOpts, Job, JobState, Workers
 from workerqueue.database import Connection
 
@@ -87,7 +87,7 @@ async def test_a_bad_row_harms_no_other_job_of_its_batch(make_client: MakeClient
     async def none_runs() -> bool:
         return not await sql.fetchval("select count(*) from job where state = 'running'")
 
-    await eventually(none_runs, within=3)
+    await eventually(none_runs)
 
 
 async def until_completed(sql: Connection, count: int, *, besides: int) -> None:
@@ -99,7 +99,7 @@ async def until_completed(sql: Connection, count: int, *, besides: int) -> None:
         )
         return done == count
 
-    await eventually(look, within=3)
+    await eventually(look)
 
 
 async def test_args_that_do_not_fit_their_class_discard_their_job_at_once(
@@ -118,7 +118,7 @@ async def test_args_that_do_not_fit_their_class_discard_their_job_at_once(
     )
     async with make_client(workers) as client:
         await client.start()
-        job = await client.jobs.wait(bad, 10)
+        job = await client.jobs.wait(bad, PATIENCE)
 
     assert (job.state, job.attempt, called) == (JobState.DISCARDED, 1, [])
     assert job.errors[0].type == "ArgsError"
@@ -139,7 +139,7 @@ async def test_a_row_inserted_in_plain_sql_is_worked_by_its_defaults(make_client
     async with make_client(workers) as client:
         await client.start()
         job_id: int = await sql.fetchval("insert into job (kind, args) values ('work', '{\"n\": 7}') returning id")
-        job = await client.jobs.wait(job_id, 10)
+        job = await client.jobs.wait(job_id, PATIENCE)
 
     assert (job.state, job.output, job.queue, job.pool) == (JobState.COMPLETED, 7, "default", "default")
     assert (job.priority, job.max_attempts, job.timeout.total_seconds()) == (1, 3, 60.0)
@@ -169,7 +169,7 @@ async def test_kinds_that_nobody_here_works_wait_untouched(make_client: MakeClie
         events = Recorder(client)
         await client.start()
         known = await client.insert(Work(), InsertOpts(priority=100))
-        await client.jobs.wait(known.job.id, 10)
+        await client.jobs.wait(known.job.id, PATIENCE)
 
     after = await sql.fetch("select * from job order by id")
     assert [tuple(row) for row in after] == [tuple(row) for row in before]

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from tests.conftest import MakeClient
 from tests.engine.jobs import Other, Recorder, Work, until_state
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 from workerqueue import (
     Config,
     Delays,
@@ -117,7 +117,7 @@ async def test_a_worker_that_raised_a_base_exception_does_not_cost_its_slot(make
         for n in range(len(endings)):
             await client.insert(Work(n=n), InsertOpts(max_attempts=1))
         last = await client.insert(Work(n=len(endings)))
-        assert (await client.jobs.wait(last.job.id, 10)).output == "worked"
+        assert (await client.jobs.wait(last.job.id, PATIENCE)).output == "worked"
 
 
 async def test_a_worker_that_cancels_its_own_task_loses_neither_slot_nor_job(make_client: MakeClient) -> None:
@@ -136,8 +136,8 @@ async def test_a_worker_that_cancels_its_own_task_loses_neither_slot_nor_job(mak
         await client.start(queues={"default": 1})
         suicidal = await client.insert(Work(n=0), InsertOpts(max_attempts=1))
         after = await client.insert(Work(n=1))
-        assert (await client.jobs.wait(after.job.id, 10)).state is JobState.COMPLETED
-        assert (await client.jobs.wait(suicidal.job.id, 5)).state is JobState.DISCARDED
+        assert (await client.jobs.wait(after.job.id, PATIENCE)).state is JobState.COMPLETED
+        assert (await client.jobs.wait(suicidal.job.id, PATIENCE)).state is JobState.DISCARDED
 
 
 async def test_an_exception_whose_text_cannot_be_read_still_fails_its_attempt(make_client: MakeClient) -> None:
@@ -150,7 +150,7 @@ async def test_an_exception_whose_text_cannot_be_read_still_fails_its_attempt(ma
     async with make_client(raising(Mute)) as client:
         await client.start()
         inserted = await client.insert(Work(), InsertOpts(max_attempts=1))
-        job = await client.jobs.wait(inserted.job.id, 5)
+        job = await client.jobs.wait(inserted.job.id, PATIENCE)
 
     assert (job.state, [error.type for error in job.errors]) == (JobState.DISCARDED, ["Mute"])
 
@@ -160,7 +160,7 @@ async def test_an_error_text_that_postgresql_cannot_hold_is_stored_cleaned(make_
     async with make_client(raising(lambda: ValueError("nul \0 surrogate \ud800 " + "x" * 100_000))) as client:
         await client.start()
         inserted = await client.insert(Work(), InsertOpts(max_attempts=1))
-        job = await client.jobs.wait(inserted.job.id, 10)
+        job = await client.jobs.wait(inserted.job.id, PATIENCE)
 
     (error,) = job.errors
     assert error.error.startswith("nul \ufffd surrogate \\ud800 xxx")
@@ -184,7 +184,7 @@ async def test_a_job_is_started_as_often_as_it_has_attempts_and_then_discarded(
     async with make_client(workers) as client:
         await client.start()
         inserted = await client.insert(Work(), InsertOpts(max_attempts=3, retry=Fixed(0)))
-        job = await client.jobs.wait(inserted.job.id, 10)
+        job = await client.jobs.wait(inserted.job.id, PATIENCE)
 
     assert starts == [1, 2, 3]
     assert (job.state, job.attempt, job.attempted_by) == (JobState.DISCARDED, 3, [client.id] * 3)
@@ -210,7 +210,7 @@ async def test_a_job_that_fails_twice_and_then_works_is_completed(make_client: M
     async with make_client(workers) as client:
         await client.start()
         inserted = await client.insert(Work(), InsertOpts(retry=Fixed(0)))
-        job = await client.jobs.wait(inserted.job.id, 10)
+        job = await client.jobs.wait(inserted.job.id, PATIENCE)
 
     assert (job.state, job.attempt, job.output, len(job.errors)) == (JobState.COMPLETED, 3, 200, 2)
 
@@ -272,7 +272,7 @@ async def test_a_delay_too_long_for_a_timestamp_leaves_a_job_that_can_be_read(
             state = await sql.fetchval("select state from job_all where id = $1", inserted.job.id)
             return state in {"retryable", "scheduled", "discarded"}
 
-        await eventually(ended, within=3)
+        await eventually(ended)
         job = await client.jobs.get(inserted.job.id)
     assert job is not None
 
@@ -298,8 +298,8 @@ async def test_what_a_worker_returns_is_the_output(make_client: MakeClient) -> N
     async with make_client(workers) as client:
         await client.start()
         first, second = await client.insert_many([Work(n=3), Other(n=4)])
-        summed = await client.jobs.wait(first.job.id, 10)
-        plain = await client.jobs.wait(second.job.id, 10)
+        summed = await client.jobs.wait(first.job.id, PATIENCE)
+        plain = await client.jobs.wait(second.job.id, PATIENCE)
 
     assert summed.output_as(Result) == Result(total=3)
     assert plain.output == {"n": 4, "nested": [None, "é"]}
@@ -337,7 +337,7 @@ async def test_an_output_that_cannot_be_stored_fails_its_attempt(
     async with make_client(workers) as client:
         await client.start()
         inserted = await client.insert(Work(), InsertOpts(max_attempts=1))
-        job = await client.jobs.wait(inserted.job.id, 5)
+        job = await client.jobs.wait(inserted.job.id, PATIENCE)
 
     assert (job.state, job.output) == (JobState.DISCARDED, None)
     assert job.errors[0].error.startswith(path)
@@ -359,7 +359,7 @@ async def test_text_in_an_output_that_postgresql_cannot_hold_is_cleaned(
     async with make_client(workers) as client:
         await client.start()
         inserted = await client.insert(Work(), InsertOpts(max_attempts=1))
-        job = await client.jobs.wait(inserted.job.id, 5)
+        job = await client.jobs.wait(inserted.job.id, PATIENCE)
 
     assert (job.state, job.output) == (JobState.COMPLETED, stored)
 
@@ -378,7 +378,7 @@ async def test_a_sync_worker_runs_in_a_thread_with_the_context_of_its_client(mak
         place.set("here")
         await client.start()
         inserted = await client.insert(Work())
-        job = await client.jobs.wait(inserted.job.id, 10)
+        job = await client.jobs.wait(inserted.job.id, PATIENCE)
 
     assert job.state is JobState.COMPLETED
     assert seen == [False, client, "here"]
@@ -399,7 +399,7 @@ async def test_a_context_variable_set_by_one_job_is_not_seen_by_the_next(make_cl
         await client.start(queues={"default": 1})
         for n in range(3):
             inserted = await client.insert(Work(n=n))
-            await client.jobs.wait(inserted.job.id, 10)
+            await client.jobs.wait(inserted.job.id, PATIENCE)
 
     assert seen == ["nobody"] * 3
 
@@ -486,7 +486,7 @@ async def test_a_class_workers_own_timeout_comes_before_the_jobs(
     async with make_client(workers) as client:
         await client.start()
         inserted = await client.insert(Work(), InsertOpts(max_attempts=1))
-        job = await client.jobs.wait(inserted.job.id, 5)
+        job = await client.jobs.wait(inserted.job.id, PATIENCE)
     assert [each.type for each in job.errors] == [error]
 
 
@@ -503,7 +503,7 @@ async def test_the_job_to_follow_a_discarded_one_is_worked(make_client: MakeClie
         await client.start()
         await client.insert(Other(n=1), InsertOpts(on_discard=Other(n=2)))
         discarded = await client.insert(Work(), InsertOpts(max_attempts=1, on_discard=Other(n=3)))
-        await client.jobs.wait(discarded.job.id, 10)
+        await client.jobs.wait(discarded.job.id, PATIENCE)
 
         async def both() -> bool:
             return len(worked) >= 2

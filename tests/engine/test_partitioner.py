@@ -15,7 +15,7 @@ import pytest
 from tests.client.proxy import proxy
 from tests.conftest import MakeClient
 from tests.engine.jobs import Work
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 from workerqueue import Job, Workers
 from workerqueue.database import Claimed, Connection, Database, Finished
 from workerqueue.maintenance import partitioner
@@ -201,7 +201,7 @@ async def test_a_long_read_of_the_history_holds_up_no_completion(
         await client.start()
         for _ in range(3):  # while one look after the other finds no day's table
             inserted = await client.insert(Work())
-            await client.jobs.wait(inserted.job.id, 5)
+            await client.jobs.wait(inserted.job.id, PATIENCE)
         assert await tables(sql) == []
         await reading.rollback()
         await reader.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.conftest import MakeClient
+from tests.waiting import PATIENCE
 from workerqueue import Job, JobArgs, JobState, Workers
 
 
@@ -25,6 +26,6 @@ async def test_a_job_is_worked_and_its_return_value_stored(make_client: MakeClie
     async with make_client(workers) as client:
         await client.start()
         inserted = await client.insert(Greet(name="world"))
-        job = await client.jobs.wait(inserted.job.id, 10)
+        job = await client.jobs.wait(inserted.job.id, PATIENCE)
 
     assert (job.state, job.output, job.attempt) == (JobState.COMPLETED, "hello world", 1)

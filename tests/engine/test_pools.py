@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import MakeClient
 from tests.engine.jobs import Other, Work, until_none_live
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 from workerqueue import Config, InsertOpts, Job, JobArgs, QueueConfig, TaskConfig, Workers
 from workerqueue.database import Connection
 
@@ -178,7 +178,7 @@ async def test_dynamic_queues_show_on_the_job_and_are_worked_by_their_pool(
         await client.start(queues={"runs": None})
         for result, (_, pool) in zip(results, named, strict=True):
             if pool == "runs":
-                await client.jobs.wait(result.job.id, 10)
+                await client.jobs.wait(result.job.id, PATIENCE)
         assert await sql.fetchval("select count(*) from job where pool = 'slow' and attempt = 0") == 2
 
     assert named == [("runs-42", "runs"), ("runs-a:b", "runs"), ("slow", "slow"), ("mine", "runs"), ("yours", "slow")]

@@ -13,13 +13,13 @@ import asyncpg
 import pytest
 
 from tests.conftest import MakeClient
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 from workerqueue import Client, InsertOpts, Job, JobArgs, JobState, Workers
 from workerqueue.config import Config
 from workerqueue.database import Claimed, ClientRow, Connection, Database, Finished
 from workerqueue.outcome import COMPLETED, INTERRUPTED
 
-LIMIT = 10.0
+LIMIT = 600.0
 """Seconds without a beat, in rescues that a test calls for."""
 
 
@@ -63,7 +63,7 @@ QUICK: Pace = {"heartbeat_interval": 0.1, "lease_ttl": 1.0}
 """Beats and deaths in tenths of seconds."""
 
 
-async def a_client(door: Database, sql: Connection, name: str = "gone", *, silent_for: float = 60) -> int:
+async def a_client(door: Database, sql: Connection, name: str = "gone", *, silent_for: float = 3600) -> int:
     """Make the row of a client that has not beaten for so many seconds."""
     number = await door.jobs.register_client(sql, ClientRow(name, "h", 1, ["default"], ["work"]))
     await sql.execute(
@@ -157,10 +157,10 @@ async def test_the_jobs_of_the_dead_are_run_by_the_living(
     """Any client finds them, whatever their number; the lost start counts and stands in the history."""
     results = await client.insert_many([Work(n=n) for n in range(50)])
     assert len(await claim(door, sql, await a_client(door, sql, silent_for=0))) == 50
-    await sql.execute("update client set heartbeat_at = now() - interval '1 minute'")
+    await sql.execute("update client set heartbeat_at = now() - interval '1 hour'")
     await make_client(working(), **QUICK).start()
     for result in results:
-        job = await client.jobs.wait(result.job.id, 20)
+        job = await client.jobs.wait(result.job.id, PATIENCE)
         assert (job.state, job.attempt, job.attempted_by[0]) == (JobState.COMPLETED, 2, "gone")
         assert [(error.type, error.attempt, error.client) for error in job.errors] == [("ClientLost", 1, "gone")]
     assert await sql.fetchval("select ended_as from client where id = 'gone'") == "lost"
@@ -170,7 +170,7 @@ async def test_a_job_without_an_attempt_left_is_discarded(door: Database, sql: C
     """So a job that kills whoever runs it ends; its follow-up comes in the same commit, whoever knows its kind."""
     poison = await client.insert(Work(), InsertOpts(max_attempts=1, on_discard=Sorry(), metadata={"m": 1}))
     await claim(door, sql, number := await a_client(door, sql, silent_for=0))
-    await sql.execute("update client set heartbeat_at = now() - interval '1 minute'")
+    await sql.execute("update client set heartbeat_at = now() - interval '1 hour'")
     assert await door.jobs.rescue_jobs(sql, LIMIT) == (["gone"], 0, 1)
     job = await client.jobs.get(poison.job.id)
     assert job is not None
@@ -203,12 +203,12 @@ async def test_the_newest_hundred_errors_are_kept(door: Database, sql: Connectio
 async def test_the_jobs_of_the_living_are_left_alone(door: Database, sql: Connection, client: Client) -> None:
     """A rescue takes from who has not beaten for the limit, and from nobody else."""
     await client.insert_many([Work()] * 3)
-    for silent_for, lease in ((LIMIT - 5, 1), (LIMIT + 5, 2), (0, 3)):
+    for silent_for, lease in ((LIMIT / 2, 1), (LIMIT * 2, 2), (0, 3)):
         (_,) = await claim(
             door, sql, await a_client(door, sql, f"silent for {silent_for}", silent_for=silent_for), lease, 1
         )
     rescued = await door.jobs.rescue_jobs(sql, LIMIT)
-    assert rescued == ([f"silent for {LIMIT + 5}"], 1, 0)
+    assert rescued == ([f"silent for {LIMIT * 2}"], 1, 0)
     assert sorted((await states(sql)).values()) == ["available", "running", "running"]
 
 
@@ -314,7 +314,7 @@ async def test_a_job_that_was_held_during_the_rescue_is_freed_soon(
         await sql.execute("select from job for update")
         await make_client(working(), **QUICK).start()
         await eventually(lambda: sql.fetchval("select ended_as = 'lost' from client where number = $1", number))
-    assert (await client.jobs.wait(inserted.job.id, 15)).attempt == 2
+    assert (await client.jobs.wait(inserted.job.id, PATIENCE)).attempt == 2
 
 
 async def test_two_rescues_at_once_free_a_job_once(
@@ -378,7 +378,7 @@ async def test_a_client_declared_dead_cancels_its_runs_and_works_on(make_client:
     await sql.execute("update client set ended_at = now(), ended_as = 'lost'")
     await cancelled.wait()
     await sql.execute("update job set state = 'available', lease = null")  # as a rescuer does
-    job = await client.jobs.wait(inserted.job.id, 20)
+    job = await client.jobs.wait(inserted.job.id, PATIENCE)
     assert (job.state, job.attempt) == (JobState.COMPLETED, 2)
     assert await sql.fetchval("select max(number) from client") > first
     assert "stale" in heard
@@ -435,7 +435,7 @@ async def test_a_blocked_loop_is_no_death(
     with caplog.at_level(logging.WARNING, "workerqueue.engine"):
         await make_client(workers, id="blocked", **QUICK).start()
         inserted = await client.insert(Work())
-        job = await client.jobs.wait(inserted.job.id, 20)
+        job = await client.jobs.wait(inserted.job.id, PATIENCE)
     assert (job.attempt, job.errors) == (1, [])
     assert await sql.fetchval("select count(*) from client where ended_as = 'lost'") == 0
     told = [record.getMessage() for record in caplog.records]

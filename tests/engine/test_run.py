@@ -72,7 +72,7 @@ async def test_a_draining_run_with_nothing_to_do_ends_at_once(make_client: MakeC
     @workers.worker
     async def work(job: Job[Work]) -> None: ...
 
-    with anyio.fail_after(3):
+    with anyio.fail_after(PATIENCE):
         assert await make_client(workers).run(drain=True, horizon=0)
 
 
@@ -88,7 +88,7 @@ async def test_a_run_ends_after_its_time(make_client: MakeClient, sql: Connectio
     await client.insert(Work())
     began = time.monotonic()
     assert await client.run(max_time=0.5, drain=True)
-    assert 0.5 <= time.monotonic() - began < 5
+    assert 0.5 <= time.monotonic() - began < PATIENCE
     row = await sql.fetchrow("select state, attempt from job")
     assert row is not None
     assert tuple(row) == ("available", 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 
@@ -74,6 +73,12 @@ async def stubborn() -> AsyncGenerator[Stubborn]:
     made.released.set()
 
 
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give cancelled workers for ever to clean up: what ends all the same has not waited for that."""
+    monkeypatch.setattr("workerqueue.engine.engine.CANCEL_GRACE", 3600.0)
+
+
 async def stopping(client: Client, timeout: float) -> asyncio.Task[None]:
     """Begin to stop a client, and come back when it waits for its runs."""
     task = asyncio.create_task(client.stop(timeout=timeout))
@@ -132,10 +137,11 @@ async def test_a_job_cut_off_by_a_stop_goes_back_and_loses_no_attempt(
 
     gate.open.set()
     await client.start()
-    again = await client.jobs.wait(inserted.job.id, 10)
+    again = await client.jobs.wait(inserted.job.id, PATIENCE)
     assert (again.state, again.attempt) == (JobState.COMPLETED, 1)
 
 
+@pytest.mark.usefixtures("endless")
 async def test_a_thread_cut_off_by_a_stop_is_left_behind(make_client: MakeClient, sql: Connection) -> None:
     """A sync worker can't be cancelled: the stop ends in time and its job is released."""
     release, started = threading.Event(), threading.Event()
@@ -150,13 +156,13 @@ async def test_a_thread_cut_off_by_a_stop_is_left_behind(make_client: MakeClient
     await client.start()
     inserted = await client.insert(Work())
     assert await asyncio.to_thread(started.wait, PATIENCE)
-    began = time.monotonic()
-    await client.stop(timeout=0.05)
-    assert time.monotonic() - began < 3
+    async with asyncio.timeout(PATIENCE):
+        await client.stop(timeout=0.05)
     assert await stored(sql, inserted.job.id) == ("available", 0, None)
     release.set()
 
 
+@pytest.mark.usefixtures("endless")
 async def test_a_worker_that_ignores_cancellation_is_released(
     make_client: MakeClient, stubborn: Stubborn, sql: Connection
 ) -> None:
@@ -165,9 +171,8 @@ async def test_a_worker_that_ignores_cancellation_is_released(
     await client.start()
     inserted = await client.insert(Work())
     await within(stubborn.started)
-    began = time.monotonic()
-    await client.stop(timeout=0)
-    assert time.monotonic() - began < 2
+    async with asyncio.timeout(PATIENCE):
+        await client.stop(timeout=0)
     assert stubborn.cancelled == 1
     assert await stored(sql, inserted.job.id) == ("available", 0, None)
 
@@ -176,10 +181,11 @@ async def test_a_worker_that_ignores_cancellation_is_released(
     async def gone() -> bool:
         return not [task for task in asyncio.all_tasks() if task.get_name().startswith("workerqueue")]
 
-    await eventually(gone, within=3)
+    await eventually(gone)
     assert await stored(sql, inserted.job.id) == ("available", 0, None)
 
 
+@pytest.mark.usefixtures("endless")
 @pytest.mark.parametrize("kind", ["a worker that ends when cancelled", "a worker that ignores it"])
 async def test_a_second_stop_without_grace_hurries_the_first(
     make_client: MakeClient, gate: Gate, stubborn: Stubborn, sql: Connection, kind: str
@@ -190,14 +196,13 @@ async def test_a_second_stop_without_grace_hurries_the_first(
     await client.start()
     inserted = await client.insert(Work())
     await within(worker.started)
-    first = await stopping(client, 30)
-    began = time.monotonic()
+    first = await stopping(client, 3600)
     await asyncio.wait_for(client.stop(timeout=0), PATIENCE)
     await asyncio.wait_for(first, PATIENCE)
-    assert time.monotonic() - began < 2
     assert await stored(sql, inserted.job.id) == ("available", 0, None)
 
 
+@pytest.mark.usefixtures("endless")
 async def test_a_second_stop_hurries_the_first_from_its_first_moment(
     make_client: MakeClient, gate: Gate, sql: Connection
 ) -> None:
@@ -206,9 +211,9 @@ async def test_a_second_stop_hurries_the_first_from_its_first_moment(
     await client.start()
     inserted = await client.insert(Work())
     await within(gate.started)
-    first = asyncio.create_task(client.stop(timeout=30))
+    first = asyncio.create_task(client.stop(timeout=3600))
     await asyncio.sleep(0)
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE):
         await client.stop(timeout=0)
     await first
     assert await stored(sql, inserted.job.id) == ("available", 0, None)
@@ -255,7 +260,7 @@ async def test_a_stop_in_a_cancelled_scope_still_releases_what_runs(
     async def released() -> bool:
         return await sql.fetchval("select state = 'available' from job where id = $1", inserted.job.id) is True
 
-    await eventually(released, within=3)
+    await eventually(released)
     assert [task for task in asyncio.all_tasks() if task.get_name().startswith("workerqueue")] == []
 
 
@@ -276,7 +281,7 @@ async def test_start_and_stop_may_be_repeated_and_the_client_started_again(
         await client.start()
         assert [task.get_name() for task in asyncio.all_tasks()].count("workerqueue engine") == 1
         inserted = await client.insert(Work())
-        assert (await client.jobs.wait(inserted.job.id, 10)).state is JobState.COMPLETED
+        assert (await client.jobs.wait(inserted.job.id, PATIENCE)).state is JobState.COMPLETED
         await asyncio.gather(client.stop(), client.stop())
         await client.stop()
     assert [task for task in asyncio.all_tasks() if task.get_name().startswith("workerqueue")] == []

@@ -37,7 +37,7 @@ async def test_an_async_worker_is_cancelled_at_its_timeout_and_cleans_up(make_cl
     async with make_client(workers) as client:
         await client.start()
         inserted = await client.insert(Work(), InsertOpts(timeout=SHORT, retry=Fixed(0)))
-        job = await client.jobs.wait(inserted.job.id, 10)
+        job = await client.jobs.wait(inserted.job.id, PATIENCE)
 
     assert (job.state, job.output, job.attempt, cleaned) == (JobState.COMPLETED, "in time", 2, [1])
     (error,) = job.errors
@@ -60,8 +60,8 @@ async def test_the_timeout_comes_from_the_insert_else_from_the_task_table(
         await client.start()
         by_table = await client.insert(Work())
         by_insert = await client.insert(Work(), InsertOpts(timeout=30))
-        assert (await client.jobs.wait(by_table.job.id, 10)).state is JobState.DISCARDED
-        assert (await client.jobs.wait(by_insert.job.id, 10)).state is JobState.COMPLETED
+        assert (await client.jobs.wait(by_table.job.id, PATIENCE)).state is JobState.DISCARDED
+        assert (await client.jobs.wait(by_insert.job.id, PATIENCE)).state is JobState.COMPLETED
 
 
 async def test_a_worker_that_swallows_its_cancellation_has_timed_out_all_the_same(make_client: MakeClient) -> None:
@@ -82,9 +82,9 @@ async def test_a_worker_that_swallows_its_cancellation_has_timed_out_all_the_sam
         await client.start(queues={"default": 1})
         stubborn = await client.insert(Work(n=0), InsertOpts(timeout=SHORT, max_attempts=1))
         after = await client.insert(Work(n=1))
-        job = await client.jobs.wait(stubborn.job.id, 10)
+        job = await client.jobs.wait(stubborn.job.id, PATIENCE)
         assert (job.state, job.output, job.errors[0].type) == (JobState.DISCARDED, None, "JobTimeoutError")
-        assert (await client.jobs.wait(after.job.id, 10)).output == "worked"
+        assert (await client.jobs.wait(after.job.id, PATIENCE)).output == "worked"
 
 
 async def test_a_workers_own_deadline_is_its_own_error(make_client: MakeClient) -> None:
@@ -99,7 +99,7 @@ async def test_a_workers_own_deadline_is_its_own_error(make_client: MakeClient) 
     async with make_client(workers) as client:
         await client.start()
         inserted = await client.insert(Work(), InsertOpts(max_attempts=1))
-        job = await client.jobs.wait(inserted.job.id, 10)
+        job = await client.jobs.wait(inserted.job.id, PATIENCE)
     assert job.errors[0].type == "TimeoutError"
 
 
@@ -120,8 +120,8 @@ async def test_a_thread_is_left_behind_at_its_timeout_and_its_slot_goes_on(make_
         await client.start(queues={"default": 1})
         stuck = await client.insert(Work(n=0), InsertOpts(timeout=SHORT, max_attempts=1))
         after = await client.insert(Work(n=1))
-        assert (await client.jobs.wait(after.job.id, 10)).output == "worked"
-        job = await client.jobs.wait(stuck.job.id, 10)
+        assert (await client.jobs.wait(after.job.id, PATIENCE)).output == "worked"
+        job = await client.jobs.wait(stuck.job.id, PATIENCE)
         release.set()
         assert await asyncio.to_thread(ended.wait, PATIENCE)
         assert job == await client.jobs.get(stuck.job.id)
@@ -147,6 +147,6 @@ async def test_pools_do_not_hold_each_other_up(make_client: MakeClient) -> None:
         waiting = await client.insert_many([Work()] * 5)
         await within(stuck)
         quick = await client.insert(Other())
-        assert (await client.jobs.wait(quick.job.id, 10)).state is JobState.COMPLETED
+        assert (await client.jobs.wait(quick.job.id, PATIENCE)).state is JobState.COMPLETED
         await until_state(client, waiting[1].job.id, JobState.AVAILABLE)
         await client.stop(timeout=0)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import MakeClient
 from tests.engine.jobs import Work, until_none_live, within
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 from workerqueue import Client, Config, Job, JobState, QueueConfig, Workers
 from workerqueue.database import Claimed, Connection, Database, Finished, Runner
 from workerqueue.database.jobs import JobTable
@@ -123,7 +123,7 @@ async def test_only_claims_may_be_lost_in_a_crash_of_the_server(
         async with client.transaction() as tx:
             last = await client.insert_tx(tx, Work())
         for result in (one, last):
-            assert (await client.jobs.wait(result.job.id, 10)).state is JobState.COMPLETED
+            assert (await client.jobs.wait(result.job.id, PATIENCE)).state is JobState.COMPLETED
         await client.close()
 
         # A caller's connections come back as they were given.
@@ -276,7 +276,7 @@ async def test_a_client_at_work_is_told_of_nothing_and_an_idle_one_is(
     async def looked() -> bool:
         return bool(marks_at_work)
 
-    await eventually(looked, within=30)
+    await eventually(looked)
     assert marks_at_work == [0]
     await until_none_live(sql)
     await until_marked(sql)
@@ -293,7 +293,7 @@ async def test_a_job_whose_transaction_began_before_anybody_was_idle_is_found(
         await client.start()
         await until_marked(sql)
     await tx.close()
-    assert (await client.jobs.wait(result.job.id, 10)).state is JobState.COMPLETED
+    assert (await client.jobs.wait(result.job.id, PATIENCE)).state is JobState.COMPLETED
 
 
 async def test_two_runs_of_a_job_in_one_backlog_are_told_apart(door: Database, sql: Connection) -> None:

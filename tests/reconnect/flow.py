@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 from workerqueue import Client, Job, JobArgs, Workers
 from workerqueue.errors import DatabaseError
 
@@ -78,7 +78,7 @@ class Flow:
         async def look() -> bool:
             return all(self.runs[n] for n in self.acknowledged)
 
-        await eventually(look, within=20)
+        await eventually(look)
 
     def insert_no_more(self) -> None:
         """Let the insert under way be the last."""
@@ -96,7 +96,7 @@ async def flowing(url: str, schema: str = "workerqueue") -> AsyncGenerator[Flow]
     try:
         await flow.worker.start()
         flow.start()
-        await flow.goes_on(15)
+        await flow.goes_on(PATIENCE)
         yield flow
         await flow.end()
     finally:

@@ -77,7 +77,7 @@ async def test_a_replica_is_refused_and_left(pair: tuple[OwnServer, OwnServer]) 
     primary, replica = pair
     await migrate(primary.url)
     await until_followed(primary, replica)
-    async with Client(replica.url, workers=Workers(), strict=False, insert_timeout=0.5) as client:
+    async with Client(replica.url, workers=Workers(), strict=False, insert_timeout=3.0) as client:
         with pytest.raises(DatabaseUnavailableError, match="takes no writes"):
             await client.insert(Step(n=1))
         await asyncio.to_thread(replica.promote)
@@ -101,7 +101,7 @@ async def test_a_silent_host_does_not_use_up_the_time_of_the_next(database_url: 
     silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]
     url = database_url.replace("@", f"@127.0.0.1:{port},")
-    async with Client(url, schema=schema, strict=False, insert_timeout=4.0) as client:
+    async with Client(url, schema=schema, strict=False, insert_timeout=8.0) as client:
         assert (await client.insert(Step(n=1))).job.id
     silent.close()
 

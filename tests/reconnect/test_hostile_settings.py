@@ -159,7 +159,7 @@ async def test_a_server_that_only_reads_is_refused_at_start(own_database: str, b
     await set_defaults(own_database, {"default_transaction_read_only": "on"})
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(asyncpg.create_pool(own_database, min_size=0)) if by_pool else None
-        client = await stack.enter_async_context(Client(pool or own_database, workers=telling(), insert_timeout=0.5))
+        client = await stack.enter_async_context(Client(pool or own_database, workers=telling(), insert_timeout=3))
         with pytest.raises(DatabaseUnavailableError, match=r"takes no writes.*default_transaction_read_only = off"):
             await client.start()
         with pytest.raises(DatabaseUnavailableError, match="takes no writes"):

@@ -12,6 +12,7 @@ import pytest
 from tests.client.proxy import Proxy, proxy
 from tests.engine.jobs import Work, until_none_live
 from tests.reconnect.flow import flowing
+from tests.waiting import PATIENCE, eventually, succeeds
 from workerqueue import Client, Job, Workers
 from workerqueue.database import Connection, Database, jobs, keepalive, listening
 from workerqueue.engine.engine import SILENCE_GRACE
@@ -43,7 +44,7 @@ async def test_jobs_flow_again_after_every_connection_fell_silent(network: Proxy
     """Nothing that the loops wait for is waited for without end: each connects anew."""
     async with flowing(network.url, schema) as flow:
         network.hush()
-        await flow.goes_on(15)
+        await flow.goes_on(PATIENCE)
 
 
 @pytest.mark.usefixtures("hurried")
@@ -52,23 +53,23 @@ async def test_jobs_flow_again_after_every_connection_was_reset(network: Proxy, 
     async with flowing(network.url, schema) as flow:
         for _ in range(3):
             network.reset()
-            await flow.goes_on(8)
+            await flow.goes_on(PATIENCE)
 
 
 async def test_jobs_flow_through_a_slow_network(network: Proxy, schema: str) -> None:
     """A fifth of a second each way costs time and nothing else."""
     async with flowing(network.url, schema) as flow:
         network.delay = 0.1
-        await flow.goes_on(15)
+        await flow.goes_on(PATIENCE)
     assert all(flow.runs[n] == 1 for n in flow.acknowledged)
 
 
 async def test_an_insert_on_a_silent_connection_ends_within_its_timeout(network: Proxy, schema: str) -> None:
     """It raises, and the next one has a connection that works."""
-    async with Client(network.url, schema=schema, strict=False, insert_timeout=0.5) as client:
-        await client.insert(Work())
+    async with Client(network.url, schema=schema, strict=False, insert_timeout=3) as client:
+        await eventually(lambda: succeeds(client.insert(Work())))
         network.hush()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             try:
                 await client.insert(Work())
             except DatabaseUnavailableError:
@@ -91,7 +92,7 @@ async def test_a_stop_ends_in_time_while_the_network_is_silent(
     client = Client(network.url, workers=workers, schema=schema, poll_interval=0.1, stop_timeout=1)
     await client.start()
     await client.insert(Work())
-    await asyncio.wait_for(started.wait(), 15)
+    await asyncio.wait_for(started.wait(), PATIENCE)
     if not busy:
         release.set()
         await until_none_live(sql)
