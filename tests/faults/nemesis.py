@@ -25,6 +25,8 @@ NO_END: Final = 30.0
 """Seconds that a worker gets to end after SIGTERM, before it is killed."""
 PATIENCE: Final = 60.0
 """Seconds until a worker is well, or the harness itself is broken."""
+ENOUGH: Final = 4
+"""Workers, of whom all may be struck at once."""
 OF_THE_SERVER: Final = ("crash", "restart", "kill_server", "outage")
 BACKENDS = "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
 
@@ -92,7 +94,9 @@ class Nemesis:
             await self._fleet.start_worker()
 
     async def _freeze(self, kind: str) -> None:
-        async with self._victim() as victim, self._noted(kind, victim):
+        # Whoever has just woken judges nobody for a lease: two stay awake, if there are enough.
+        spared = self._fleet.workers[-2:] if len(self._fleet.workers) > ENOUGH else []
+        async with self._victim(spared=spared) as victim, self._noted(kind, victim):
             victim.send(signal.SIGSTOP)
             await asyncio.sleep(self._profile.lease_ttl * self._random.uniform(1.2, 1.8))
             victim.send(signal.SIGCONT)
@@ -195,11 +199,11 @@ class Nemesis:
     # The steps of these
 
     @asynccontextmanager
-    async def _victim(self, *others: Child) -> AsyncGenerator[Child]:
+    async def _victim(self, *others: Child, spared: Sequence[Child] = ()) -> AsyncGenerator[Child]:
         """Choose a process that is well, and leave it alone otherwise meanwhile."""
 
         async def well() -> list[Child]:
-            return [child for child in [*self._fleet.workers, *others] if child.is_ready]
+            return [child for child in [*self._fleet.workers, *others] if child.is_ready and child not in spared]
 
         victim = self._random.choice(await eventually(well, within=PATIENCE))
         victim.busy = True
