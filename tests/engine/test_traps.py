@@ -56,7 +56,7 @@ async def test_a_held_snapshot_does_not_make_claims_slower(
         jobs,
     )
     async with held_snapshot(database_url):
-        # In claims of at most a hundred jobs: two hundred of them, which would read two million entries.
+        # In claims of at most a hundred jobs: two hundred of them at least, which would read two million entries.
         client = make_client(doing_nothing(), concurrency=100, poll_interval=60)
         await client.start()
         await until_none_live(sql)
@@ -70,7 +70,8 @@ async def test_a_held_snapshot_does_not_make_claims_slower(
         )
         return count if count >= jobs else 0
 
-    assert await eventually(entries_read) < 15 * jobs
+    # Less than half of that, however many small claims, and looks that seemed slow, a busy machine makes of it.
+    assert await eventually(entries_read) < 40 * jobs
 
 
 # What is durable, and what need not be
