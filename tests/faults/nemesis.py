@@ -76,11 +76,20 @@ class Nemesis:
 
     async def rage(self, plan: Sequence[str]) -> None:
         """Strike as planned until it is done and what was broken is whole again."""
+        at_once = asyncio.Semaphore(self._profile.workers)
+
+        async def strike(kind: str) -> None:
+            try:
+                await self._strikes[kind](kind)
+            finally:
+                at_once.release()
+
         async with asyncio.TaskGroup() as lasting:
             for kind in plan:
                 await asyncio.sleep(self._random.uniform(*self._profile.pause))
+                await at_once.acquire()
                 # What lasts goes on while the next one strikes; without a server nothing else can be struck.
-                struck = lasting.create_task(self._strikes[kind](kind))
+                struck = lasting.create_task(strike(kind))
                 if kind in OF_THE_SERVER:
                     await struck
 
