@@ -24,10 +24,12 @@ POLL: Final = 1.0
 PICK_UP: Final = POLL + 1
 AGAIN: Final = 10.0
 PAUSE: Final = (0.1, 0.25)
-"""Seconds between two jobs that are to be hinted at: long enough that what follows upon the first look is over."""
-SOONER: Final = 0.8
-"""Seconds within which no two looks of a poll come: its jitter leaves 0.9 of the interval."""
-TRIES: Final = 4
+"""Seconds between two jobs that are to be hinted at."""
+SOONER: Final = 0.6
+"""Seconds between two claims that no poll explains: its jitter leaves 0.9 of the interval."""
+IN_A_ROW: Final = 4
+"""So many such claims: on a busy machine a poll may be two looks, and whoever has begun to listen looks again twice."""
+TRIES: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +121,14 @@ class _Listener:
             return Strike(during.picked_up_after, after, await self._is_woken(random))
 
     async def _is_woken(self, random: Random) -> bool:
-        """Tell whether two jobs in a row are claimed sooner than two looks of a poll come."""
-        previous = await self._work_one()
+        """Tell whether jobs that come one by one are claimed sooner than polls would find them."""
+        previous, sooner = await self._work_one(), 0
         for _ in range(TRIES):
             await asyncio.sleep(random.uniform(*PAUSE))
             current = await self._work_one()
-            if (current.attempted_at - previous.attempted_at).total_seconds() < SOONER:
+            apart = (current.attempted_at - previous.attempted_at).total_seconds()
+            sooner = sooner + 1 if apart < SOONER else 0
+            if sooner == IN_A_ROW:
                 return True
             previous = current
         return False

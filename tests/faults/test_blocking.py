@@ -21,7 +21,7 @@ async def test_a_blocked_loop_is_no_death_to_anybody() -> None:
 
 @pytest.mark.timeout(120)
 async def test_the_campaign_finds_a_heartbeat_in_the_loop_of_the_workers() -> None:
-    """Which a worker can stop: others take its client for dead, and run its jobs again."""
+    """Which a worker can stop: others take its client for dead, its jobs run again, and nobody is left to say why."""
     lease = LEASE / 3
     rows = await run(
         SEED,
@@ -35,3 +35,4 @@ async def test_the_campaign_finds_a_heartbeat_in_the_loop_of_the_workers() -> No
     broken = [row.figure for row in rows if not row.met]
     assert any("declared dead" in figure for figure in broken), rows
     assert any("exactly once" in figure for figure in broken), rows
+    assert any("does not name" in figure for figure in broken), rows
