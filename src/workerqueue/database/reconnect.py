@@ -41,7 +41,7 @@ async def keep_trying(name: str, body: Callable[[], Awaitable[None]]) -> None:
             away_since = now if now - started > WORKED else min(away_since, now)
             if now - said >= QUIET:
                 _say(name, error)
-                said = now
+                said = anyio.current_time()  # not before: it is lines that are to be apart
         pause = min(max((now - away_since) * SHARE, FIRST_PAUSE), LONGEST_PAUSE)
         await anyio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
 
