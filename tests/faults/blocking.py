@@ -37,7 +37,7 @@ async def run(
     heartbeat_interval: float = 3.0,
     bug: str | None = None,
 ) -> list[Row]:
-    """Block the event loops of some processes at once, one after another asleep and at work.
+    """Block the event loops of some processes at once, in turn by a sleep and by a computation.
 
     Args:
         seed: What the jobs beside follow from.
