@@ -36,7 +36,7 @@ WORKERS: Final = (BEHIND, AHEAD, FAST, JUMPING)
 INSERTERS: Final = (BEHIND, AHEAD, JUMPING)
 LATE: Final = POLL + 1.0
 """Seconds that a due job may wait for its start."""
-DRAIN: Final = 4 * LEASE
+DRAIN: Final = 10 * LEASE
 """Seconds after the last insert until everything that is due must have ended."""
 UNDER_WAY = """
     select exists (
