@@ -7,10 +7,11 @@ A straight line through the samples after that says how much a job leaves behind
 interval contains zero, or when the line rises by less than `GROWTH` bytes (or `BLOCKS` blocks) over all of it. Arenas
 that are never quite empty make the memory of any Python process come and go by a few MiB; 8 MiB is above that, and
 below what the smallest leak there is makes of 2,000,000 jobs: one pointer for each, 8 bytes, is 12 MB in the three
-quarters that are measured. Blocks are steadier, and whatever is kept beside a pointer is a block.
+quarters that are measured. Blocks are steadier, and whatever is kept beside a pointer is a block: 5,000 are one for
+every 300 jobs.
 
-Tasks, threads, descriptors and connections are counted when nothing is under way: in the last quarter they are no more
-than in the one after the warm-up.
+Tasks, threads, descriptors and connections are counted when nothing is under way: in the last quarter of the jobs
+they are no more than in the one after the warm-up.
 """
 
 from __future__ import annotations
