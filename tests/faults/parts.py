@@ -6,12 +6,16 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
+from tests.faults import blocking, listening
 from tests.faults.figures import Row
 from tests.faults.profiles import PROFILES
 from tests.faults.report import Figures, Report
 from tests.faults.run import run
 
-CAMPAIGNS: Final[Mapping[str, Callable[[int], Awaitable[list[Row]]]]] = {}
+CAMPAIGNS: Final[Mapping[str, Callable[[int], Awaitable[list[Row]]]]] = {
+    "listening": listening.run,
+    "blocking": blocking.run,
+}
 """What has a workload of its own."""
 
 RELEASE: Final = ("kills", "freezes", "stops", "server", "outage", "commits", *CAMPAIGNS)
