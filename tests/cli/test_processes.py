@@ -264,7 +264,7 @@ def test_pauses() -> None:
 
 def test_max_time(app: Application) -> None:
     """With --max-time the run ends by itself with 0, and a worker started late is given what is left."""
-    with app.start(*TWO, "--max-time", "8") as run:
+    with app.start(*TWO, "--max-time", "12") as run:
         os.kill(begun(run, 2), SIGKILL)
         begun(run, 2, after=len(run.lines))
         ended = run.end()
