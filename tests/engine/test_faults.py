@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import MakeClient
 from tests.database.observer import sessions, terminate
 from tests.engine.jobs import Work, until_none_live, within
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 from workerqueue import Job, JobState, Workers
 from workerqueue.database import Connection, Database
 
@@ -167,11 +167,11 @@ async def test_a_client_stops_in_time_while_its_connections_are_refused(
         await terminate(sql, application(client.id))
         inserted = await make_client().insert(Work())
         await sql.execute(f"alter role {role} login")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await until_none_live(sql)
         await sql.execute(f"alter role {role} nologin")
         await terminate(sql, application(client.id))
-        async with asyncio.timeout(12):
+        async with asyncio.timeout(PATIENCE):
             await client.close()
         assert inserted.job.id
     finally:
