@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from tests.faults import blocking, listening
+from tests.faults import blocking, clocks, listening, memory
 from tests.faults.figures import Row
 from tests.faults.profiles import PROFILES
 from tests.faults.report import Figures, Report
@@ -15,6 +15,8 @@ from tests.faults.run import run
 CAMPAIGNS: Final[Mapping[str, Callable[[int], Awaitable[list[Row]]]]] = {
     "listening": listening.run,
     "blocking": blocking.run,
+    "memory": memory.run,
+    "clocks": clocks.run,
 }
 """What has a workload of its own."""
 
