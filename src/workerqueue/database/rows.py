@@ -128,6 +128,8 @@ class Beat(NamedTuple):
     """Whether the client still counts as alive; if not, its jobs are others'."""
     overdue: bool
     """Whether another client has not beaten for too long."""
+    late: bool
+    """Whether its own last beat is so long ago that others may have been kept from theirs as well."""
 
 
 class Rescued(NamedTuple):

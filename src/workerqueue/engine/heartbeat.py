@@ -55,7 +55,6 @@ class Heartbeat:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = threading.Event()
         self._changed: asyncio.Event | None = None
-        self._beaten_at = monotonic()  # its row is as good as a beat
         # Whoever has just come may have come after an outage that all others are still coming back from.
         self._judges_from = monotonic() + lease_ttl
         self._looks_again = False
@@ -96,34 +95,27 @@ class Heartbeat:
     async def _beat_while_connected(self) -> None:
         assert self._changed is not None  # noqa: S101 - set before this runs
         async with self._database.dedicated() as connection:
-            if self._was_away():
-                self._judge_nobody_for(max(self._lease_ttl, LONGEST_AWAY))
+            # Who lost the database together with this client may be some pauses behind it.
+            others_need = max(self._lease_ttl, LONGEST_AWAY)
             while not self._stopping.is_set():
-                await self._beat(connection)
+                await self._beat(connection, others_need)
+                others_need = self._lease_ttl
                 with anyio.move_on_after(self._interval * random.uniform(0.9, 1.0)):  # noqa: S311 - jitter, not a secret
                     await self._changed.wait()
             await self._database.jobs.end_client(connection, self.number)
 
-    async def _beat(self, connection: Connection) -> None:
+    async def _beat(self, connection: Connection, others_need: float) -> None:
+        """Beat, and judge who doesn't; not before others had so many seconds to come back, if this client was away."""
         number = self.number
         beat = await self._database.jobs.beat(connection, number, self._lease_ttl)
-        if self._was_away():  # stalled with its connection kept: all others may have been
-            self._judge_nobody_for(self._lease_ttl)
-        self._beaten_at = monotonic()
+        if beat.late:
+            self._judges_from = max(self._judges_from, monotonic() + others_need)
         if not beat.alive:
             with suppress(RuntimeError):  # the engine's loop has ended
                 self._engine.call_soon_threadsafe(self._on_lost, number)
         if self._looks_again or (beat.overdue and monotonic() >= self._judges_from):
             # What was held by another transaction, or claimed at the very moment of a death, is there at the next look.
             self._looks_again = await rescue_jobs(self._database, connection, self._lease_ttl)
-
-    def _was_away(self) -> bool:
-        """Tell whether this client's last beat is so long ago that nobody else may have been able to beat either."""
-        return monotonic() - self._beaten_at > self._lease_ttl / 2
-
-    def _judge_nobody_for(self, seconds: float) -> None:
-        """Leave others the time to come back as this client has."""
-        self._judges_from = max(self._judges_from, monotonic() + seconds)
 
 
 async def rescue_jobs(database: Database, connection: Connection, lease_ttl: float) -> bool:

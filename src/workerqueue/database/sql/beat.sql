@@ -1,9 +1,14 @@
--- Say that a client is alive, and tell whether it still counts as such and whether another one should be rescued.
+-- Say that a client is alive, and tell whether it still counts as such, whether another one should be rescued, and
+-- whether this very beat is so late that nobody else may have been able to beat either.
 --
---   $1 its number  $2 seconds without a beat after which a client is dead
+-- By the database's clock, which also tells of a machine that was suspended; a client that counts as dead was away.
+--   $1 its number  $2 seconds without a beat after which a client is dead; half of them are late
 -- Stands on: client's primary key, client_alive.
 -- Called by: the heartbeat.
-with beaten as (
+with before as (
+    select heartbeat_at from {schema}.client where number = $1 and ended_at is null
+),
+beaten as (
     update {schema}.client
     set heartbeat_at = statement_timestamp()
     where number = $1 and ended_at is null
@@ -13,4 +18,7 @@ select exists (select from beaten) as alive,
        exists (
            select from {schema}.client
            where ended_at is null and heartbeat_at < statement_timestamp() - make_interval(secs => $2::float8)
-       ) as overdue
+       ) as overdue,
+       coalesce(
+           (select heartbeat_at < statement_timestamp() - make_interval(secs => $2::float8 / 2) from before), true
+       ) as late
