@@ -20,5 +20,5 @@ select exists (select from beaten) as alive,
            where ended_at is null and heartbeat_at < statement_timestamp() - make_interval(secs => $2::float8)
        ) as overdue,
        coalesce(
-           (select heartbeat_at < statement_timestamp() - make_interval(secs => $2::float8 / 2) from before), true
+           (select statement_timestamp() - heartbeat_at > make_interval(secs => $2::float8 / 2) from before), true
        ) as late
