@@ -41,6 +41,7 @@ pgbouncer:
 
 # Break things on purpose and check the history; `make test` holds the ci profile with seed 1.
 #   make faults ARGS="--profile nightly --seed 7"    .venv/bin/python -m tests.faults mutants
+#   make test ARGS="-m proof"    each campaign finds a bug seeded into the code
 .PHONY: faults
 faults: .venv/ready
 	$(BIN)/python -m tests.faults run $(ARGS)

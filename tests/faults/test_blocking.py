@@ -10,7 +10,6 @@ SEED = 1
 LEASE = 3.0
 
 
-@pytest.mark.timeout(120)
 async def test_a_blocked_loop_is_no_death_to_anybody() -> None:
     """Blocked for three leases: nobody is declared dead, nothing is rescued, and the log names the worker."""
     rows = await run(SEED, 3 * LEASE, processes=3, blocked=2, lease_ttl=LEASE, heartbeat_interval=LEASE / 10)
@@ -19,7 +18,7 @@ async def test_a_blocked_loop_is_no_death_to_anybody() -> None:
     assert {row.times for row in rows} == {2}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.proof
 async def test_the_campaign_finds_a_heartbeat_in_the_loop_of_the_workers() -> None:
     """Which a worker can stop: others take its client for dead, its jobs run again, and nobody is left to say why."""
     lease = LEASE / 3

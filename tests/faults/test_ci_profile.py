@@ -19,7 +19,7 @@ async def test_every_invariant_holds_whatever_breaks() -> None:
     assert len(report.plan) == sum(PROFILES["ci"].faults.values())
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.proof
 @pytest.mark.parametrize("name", ["complete_first"])
 async def test_the_checker_finds_a_seeded_bug(name: str) -> None:
     """A checker that finds nothing proves nothing: with this bug in the code it must."""

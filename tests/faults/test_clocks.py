@@ -49,7 +49,6 @@ def not_met(rows: Sequence[Row]) -> list[str]:
     return [row.figure for row in rows if not row.met]
 
 
-@pytest.mark.timeout(120)
 async def test_wrong_clocks_make_nothing_early_late_or_dead() -> None:
     """Clocks 90 minutes behind and ahead, fast, and jumping by 30 minutes: only the database's counts."""
     rows = await clocks.run(SEED, 40)
@@ -58,7 +57,7 @@ async def test_wrong_clocks_make_nothing_early_late_or_dead() -> None:
     assert all(row.times for row in rows)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("mutant", "found_by"),
     [

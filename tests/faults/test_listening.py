@@ -12,7 +12,6 @@ CHECK_TIMEOUT = 1.0
 """A sixth of what both take together in production."""
 
 
-@pytest.mark.timeout(120)
 async def test_a_listener_that_is_lost_without_a_word_comes_back() -> None:
     """Jobs are found meanwhile, each runs once, and hints wake the process again; times are only printed."""
     rows = await run(SEED, times=3, processes=3, check_interval=CHECK_INTERVAL, check_timeout=CHECK_TIMEOUT)
@@ -21,7 +20,7 @@ async def test_a_listener_that_is_lost_without_a_word_comes_back() -> None:
     assert {row.times for row in rows} == {3}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("bug", "found"), [("checks_nothing", "listening again"), ("hears_nothing", "not woken")], ids=str
 )

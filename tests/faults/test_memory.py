@@ -20,7 +20,6 @@ def not_met(rows: Sequence[Row]) -> list[str]:
     return [row.figure for row in rows if not row.met]
 
 
-@pytest.mark.timeout(120)
 async def test_nothing_grows_with_the_jobs() -> None:
     """Failures, retries, snoozes, timeouts, threads and refused inserts leave nothing behind in either process."""
     rows = await memory.run(SEED, 32_000)
@@ -28,7 +27,7 @@ async def test_nothing_grows_with_the_jobs() -> None:
     assert {"tasks", "threads", "file descriptors", "connections"} <= {_subject(row) for row in rows}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.proof
 @pytest.mark.parametrize("leak", ["kept_jobs", "kept_runs"])
 async def test_a_leak_is_found_by_its_slope(leak: str) -> None:
     """A worker that keeps every job, or a library that keeps every finished run: bytes and blocks rise."""
@@ -38,7 +37,7 @@ async def test_a_leak_is_found_by_its_slope(leak: str) -> None:
     assert all(figure.startswith("worker") for figure in found), found
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.proof
 async def test_connections_that_are_kept_are_found() -> None:
     """One connection and its task for every 500 jobs: too little for the slope, and never flat."""
     found = not_met(await memory.run(SEED, 16_000, leak="kept_connections"))
