@@ -6,8 +6,10 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from tests.faults import blocking, clocks, listening, memory
+from tests.faults.clocks import campaign as clocks
 from tests.faults.figures import Row
+from tests.faults.loops import blocking, listening
+from tests.faults.memory import campaign as memory
 from tests.faults.profiles import PROFILES
 from tests.faults.report import Figures, Report
 from tests.faults.run import run

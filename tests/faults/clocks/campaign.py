@@ -17,11 +17,11 @@ import asyncpg
 
 from tests.faults import journal, ledger
 from tests.faults.children import PATIENCE, Child, started
-from tests.faults.clock_kinds import LEASE, POLL
+from tests.faults.clocks.kinds import LEASE, POLL
+from tests.faults.clocks.skewed import Clock
 from tests.faults.figures import Row
 from tests.faults.ledger import script
 from tests.faults.server import Restartable
-from tests.faults.skewed import Clock
 from tests.waiting import eventually
 from workerqueue import migrate
 from workerqueue.database import Connection
@@ -48,7 +48,7 @@ ASKED = "create table faults.asked (job bigint primary key, delay float8, due ti
 
 
 async def run(seed: int, calls: int = 1_000, *, mutant: str = "none") -> list[Row]:
-    """Let every inserter make so many calls; `mutant` seeds one of `clock_mutants` into all processes."""
+    """Let every inserter make so many calls; `mutant` seeds one of `mutants` into all processes."""
     with TemporaryDirectory(prefix="workerqueue-faults-", ignore_cleanup_errors=True) as folder:
         async with _ground(Path(folder)) as (server, connection):
             async with _processes(server.url, connection, Path(folder), seed, calls, mutant) as (workers, inserters):
@@ -87,18 +87,18 @@ async def _processes(
 
         async def start(clock: Clock, module: str, *arguments: str) -> Child:
             return await stack.enter_async_context(
-                started(*clock.arguments(f"tests.faults.{module}"), *arguments, url=url, log=log)
+                started(*clock.arguments(f"tests.faults.clocks.{module}"), *arguments, url=url, log=log)
             )
 
         async def one_leads() -> bool:
             return bool(await connection.fetchval("select exists (select from workerqueue.leader)"))
 
         first = seed % len(WORKERS)
-        workers = [await start(WORKERS[first], "clock_worker", mutant)]
+        workers = [await start(WORKERS[first], "worker", mutant)]
         await eventually(one_leads, within=PATIENCE)
-        workers += [await start(clock, "clock_worker", mutant) for clock in WORKERS[:first] + WORKERS[first + 1 :]]
+        workers += [await start(clock, "worker", mutant) for clock in WORKERS[:first] + WORKERS[first + 1 :]]
         inserters = [
-            await start(clock, "clock_inserter", mutant, f"{seed}/{number}", str(calls), str(_notes(folder, number)))
+            await start(clock, "inserter", mutant, f"{seed}/{number}", str(calls), str(_notes(folder, number)))
             for number, clock in enumerate(INSERTERS)
         ]
         yield workers, inserters

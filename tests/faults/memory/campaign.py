@@ -29,9 +29,9 @@ import asyncpg
 
 from tests.faults.children import Child, started
 from tests.faults.figures import Row
-from tests.faults.samples import Sample, look
+from tests.faults.memory.samples import Sample, look
+from tests.faults.memory.slope import Slope, theil_sen
 from tests.faults.server import Restartable
-from tests.faults.slope import Slope, theil_sen
 from workerqueue import migrate
 from workerqueue.database import Connection
 
@@ -82,8 +82,8 @@ async def _ground(seed: int, leak: str) -> AsyncGenerator[tuple[Connection, _Wat
             async with (
                 asyncpg.create_pool(server.url, min_size=1, max_size=1) as pool,
                 pool.acquire() as connection,
-                started("tests.faults.memory_worker", leak, url=server.url, log=log) as worker,
-                started("tests.faults.memory_inserter", str(seed), url=server.url, log=log) as inserter,
+                started("tests.faults.memory.worker", leak, url=server.url, log=log) as worker,
+                started("tests.faults.memory.inserter", str(seed), url=server.url, log=log) as inserter,
             ):
                 yield connection, _Watched("inserter", inserter), _Watched("worker", worker)
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.blocking import run
+from tests.faults.loops.blocking import run
 
 SEED = 1
 LEASE = 3.0

@@ -7,8 +7,9 @@ import logging
 import os
 import sys
 
-from tests.faults import clock_mutants, leash
-from tests.faults.clock_kinds import BEAT, CONFIG, LEASE, POLL, make_workers
+from tests.faults import leash
+from tests.faults.clocks import mutants
+from tests.faults.clocks.kinds import BEAT, CONFIG, LEASE, POLL, make_workers
 from tests.faults.specs import URL
 from workerqueue import Client
 
@@ -30,7 +31,7 @@ def main(mutant: str, parent: int) -> None:
     """Run one."""
     leash.hold(parent)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-    clock_mutants.apply(mutant)
+    mutants.apply(mutant)
     asyncio.run(work())
 
 

@@ -13,8 +13,9 @@ from random import Random
 
 import asyncpg
 
-from tests.faults import clock_mutants, leash
-from tests.faults.clock_kinds import CONFIG, KINDS
+from tests.faults import leash
+from tests.faults.clocks import mutants
+from tests.faults.clocks.kinds import CONFIG, KINDS
 from tests.faults.journal import Entry, Journal
 from tests.faults.specs import URL
 from workerqueue import Client, InsertOpts, JobArgs
@@ -83,7 +84,7 @@ def main(mutant: str, seed: str, calls: int, notes: Path, parent: int) -> None:
     """Run one."""
     leash.hold(parent)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
-    clock_mutants.apply(mutant)
+    mutants.apply(mutant)
     asyncio.run(insert(seed, calls, notes))
 
 

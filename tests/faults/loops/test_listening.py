@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.listening import run
+from tests.faults.loops.listening import run
 
 SEED = 1
 CHECK_INTERVAL = 0.5

@@ -42,7 +42,7 @@ class Clock:
 
     def arguments(self, module: str) -> tuple[str, ...]:
         """Give what runs a module with this clock."""
-        return ("tests.faults.skewed", json.dumps(asdict(self)), module)
+        return ("tests.faults.clocks.skewed", json.dumps(asdict(self)), module)
 
 
 def install(clock: Clock) -> None:

@@ -10,16 +10,16 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.faults import clocks
+from tests.faults.clocks import campaign as clocks
+from tests.faults.clocks.skewed import Clock
 from tests.faults.figures import Row
-from tests.faults.skewed import Clock
 
 SEED = 1
 """With it the client whose clock is ahead leads."""
 HOUR = 3600.0
 READINGS = """
 import sys
-from tests.faults.skewed import Clock, install
+from tests.faults.clocks.skewed import Clock, install
 install(Clock(ahead=float(sys.argv[1])))
 
 import asyncpg, calendar, json, logging, time, workerqueue
@@ -93,7 +93,7 @@ def test_a_clock_drifts_and_jumps_there_and_back() -> None:
 
 def test_a_clock_is_made_wrong_before_anything_could_keep_the_true_one() -> None:
     """A library that has been imported may hold on to what told the time then."""
-    command = [sys.executable, "-c", "import workerqueue\nfrom tests.faults.skewed import *\ninstall(Clock())"]
+    command = [sys.executable, "-c", "import workerqueue\nfrom tests.faults.clocks.skewed import *\ninstall(Clock())"]
     refused = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
     assert refused.returncode != 0
     assert "may keep the true one" in refused.stderr

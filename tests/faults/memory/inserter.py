@@ -12,8 +12,8 @@ from uuid import uuid4
 
 from tests.faults import leash
 from tests.faults.children import answer
-from tests.faults.memory_kinds import CONFIG, Numbered, jobs
-from tests.faults.samples import look_inside
+from tests.faults.memory.kinds import CONFIG, Numbered, jobs
+from tests.faults.memory.samples import look_inside
 from tests.faults.specs import URL
 from workerqueue import Client, InsertOpts
 from workerqueue.errors import InsertError

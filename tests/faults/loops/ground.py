@@ -19,9 +19,9 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from tests.faults.journal import read
+from tests.faults.loops.target import NO_TIMEOUT, TargetSpec
 from tests.faults.server import Restartable
 from tests.faults.specs import URL
-from tests.faults.target import NO_TIMEOUT, TargetSpec
 from tests.waiting import eventually
 from workerqueue import Client, InsertOpts, JobArgs, migrate
 from workerqueue.database import Pool
@@ -84,7 +84,7 @@ class Ground:
         path.write_text(spec.model_dump_json())
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.faults.target", str(path), str(os.getpid())),
+                *(sys.executable, "-m", "tests.faults.loops.target", str(path), str(os.getpid())),
                 env=os.environ | {URL: url},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.faults import memory
 from tests.faults.figures import Row
-from tests.faults.slope import theil_sen
+from tests.faults.memory import campaign as memory
+from tests.faults.memory.slope import theil_sen
 
 SEED = 1
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")

@@ -10,8 +10,8 @@ from random import Random
 from typing import Final
 
 from tests.faults.figures import Row
-from tests.faults.ground import PATIENCE, Ground, Target, ground
-from tests.faults.target import Blocking, Brief, Lasting, TargetSpec
+from tests.faults.loops.ground import PATIENCE, Ground, Target, ground
+from tests.faults.loops.target import Blocking, Brief, Lasting, TargetSpec
 from tests.waiting import eventually
 
 BESIDE: Final = 5

@@ -12,9 +12,9 @@ from pydantic_core import from_json
 
 from tests.faults import leash
 from tests.faults.children import answer
-from tests.faults.leaks import LEAKS
-from tests.faults.memory_kinds import CONFIG, make_workers
-from tests.faults.samples import look_inside
+from tests.faults.memory.kinds import CONFIG, make_workers
+from tests.faults.memory.leaks import LEAKS
+from tests.faults.memory.samples import look_inside
 from tests.faults.specs import URL
 from workerqueue import Client
 from workerqueue.events import RunEvent

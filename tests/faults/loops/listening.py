@@ -13,9 +13,9 @@ from time import monotonic
 from typing import Final
 
 from tests.faults.figures import Row
-from tests.faults.ground import Ground, Run, Target, ground
+from tests.faults.loops.ground import Ground, Run, Target, ground
+from tests.faults.loops.target import Brief, TargetSpec
 from tests.faults.network import ListeningWire
-from tests.faults.target import Brief, TargetSpec
 from tests.waiting import eventually
 from workerqueue.database.listening import CHECK_INTERVAL, CHECK_TIMEOUT
 
