@@ -53,8 +53,9 @@ class Presence:
     async def number(self, connection: Connection) -> int:
         """Give the number that the client's jobs name it by; register it where it has none."""
         if self._number is None:
-            self._number = await self._database.jobs.register_client(connection, self._row)
-            self._beat_for(self._number)
+            number = await self._database.jobs.register_client(connection, self._row)
+            self._beat_for(number)
+            self._number = number  # only now: who works without a heartbeat is dead to all others, and never told
         return self._number
 
     async def end(self) -> None:
@@ -65,8 +66,9 @@ class Presence:
 
     def _beat_for(self, number: int) -> None:
         if self._heartbeat is None:
-            self._heartbeat = Heartbeat(self._database, number, self._interval, self._lease_ttl, self._lost)
-            self._heartbeat.start()
+            heartbeat = Heartbeat(self._database, number, self._interval, self._lease_ttl, self._lost)
+            heartbeat.start()
+            self._heartbeat = heartbeat
         else:
             self._heartbeat.number = number
 
