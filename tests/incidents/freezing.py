@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -59,28 +58,30 @@ class Signs:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: dict[str, int] = {}
-        self.answers: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        # Lists, since the heartbeat's thread adds to its own while it is read here.
+        self._answers: dict[str, list[int]] = {loop: [] for loop in (*STATEMENTS, NOTIFIER)}
         for loop, (table, method) in STATEMENTS.items():
             monkeypatch.setattr(table, method, self._watching(loop, getattr(table, method)))
         self._watch_the_notifier(monkeypatch)
 
     async def come_from(self, sql: Connection, channel: str, loops: set[str], *, but: int = 0, times: int = 2) -> None:
         """Wait until each of these loops has had so many answers from now on, by any session `but` one."""
-        before = {loop: self.answers[loop].total() - self.answers[loop][but] for loop in loops}
+        before = {loop: self._count(loop, but) for loop in loops}
 
         async def none_is_missing() -> bool:
             await sql.execute("select pg_notify($1, 'are you there')", channel)  # what the notifier has to say
-            return not [
-                loop for loop in loops if self.answers[loop].total() - self.answers[loop][but] < before[loop] + times
-            ]
+            return all(self._count(loop, but) >= before[loop] + times for loop in loops)
 
         await eventually(none_is_missing)
+
+    def _count(self, loop: str, but: int) -> int:
+        return sum(session != but for session in tuple(self._answers[loop]))
 
     def _watching(self, loop: str, original: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
         async def send(table: object, connection: Connection, *args: Any, **more: Any) -> object:
             session = self.asked[loop] = connection.get_server_pid()
             answer = await original(table, connection, *args, **more)
-            self.answers[loop][session] += 1
+            self._answers[loop].append(session)
             return answer
 
         return send
@@ -94,7 +95,7 @@ class Signs:
 
         def hear(producer: Producer, pool: str | None) -> None:
             if pool is not None:
-                self.answers[NOTIFIER][self.asked[NOTIFIER]] += 1
+                self._answers[NOTIFIER].append(self.asked[NOTIFIER])
             hint(producer, pool)
 
         monkeypatch.setattr("workerqueue.database.listening.has_own_session", begin)
