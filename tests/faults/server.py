@@ -7,6 +7,8 @@ import os
 import signal
 from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic, sleep
+from typing import Final
 
 from workerqueue.embedded import Server, postgres
 from workerqueue.errors import ConfigError
@@ -17,6 +19,9 @@ SETTINGS = {
     "log_min_messages": "fatal",
     "recovery_init_sync_method": "syncfs",  # a second less for each of hundreds of recoveries
 }
+
+ORPHANS_GONE: Final = 30.0
+"""Seconds in which the processes of a server that was killed have ended; until then it can't be started anew."""
 
 
 class Restartable:
@@ -31,6 +36,7 @@ class Restartable:
         self._directory = directory
         self._settings = SETTINGS | settings
         self._stack = ExitStack()
+        self._choice: str | None = None
         self.url = ""
 
     async def start(self) -> None:
@@ -54,14 +60,25 @@ class Restartable:
         await asyncio.to_thread(stack.close)
 
     def _enter(self) -> Server:
-        try:
-            return self._stack.enter_context(
-                postgres(choice="local", directory=self._directory, settings=self._settings)
-            )
-        except ConfigError:
-            return self._stack.enter_context(
-                postgres(choice="wheel", directory=self._directory, settings=self._settings)
-            )
+        if self._choice is None:
+            try:
+                server = self._open("local")
+                self._choice = "local"
+            except ConfigError:
+                server = self._open("wheel")
+                self._choice = "wheel"
+            return server
+        deadline = monotonic() + ORPHANS_GONE
+        while True:
+            try:
+                return self._open(self._choice)
+            except ConfigError:  # what a killed server has left behind has not noticed yet
+                if monotonic() > deadline:
+                    raise
+                sleep(0.1)
+
+    def _open(self, choice: str) -> Server:
+        return self._stack.enter_context(postgres(choice=choice, directory=self._directory, settings=self._settings))
 
     def _pid(self) -> int:
         (status,) = self._directory.rglob("postmaster.pid")
