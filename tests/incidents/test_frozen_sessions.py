@@ -63,6 +63,7 @@ class Running:
         self._numbers = itertools.count(1)
         self._acknowledged: set[int] = set()
         self._stopping = False
+        self._all_inserted = asyncio.Event()
         workers = Workers()
 
         @workers.worker
@@ -81,6 +82,7 @@ class Running:
         while not self._stopping:
             await self._insert()
             await asyncio.sleep(0.01)
+        self._all_inserted.set()
 
     async def hold_one(self) -> None:
         """Have a job that runs until the gate is opened, so that there is something to complete."""
@@ -105,6 +107,8 @@ class Running:
     async def end(self) -> None:
         """Insert no more, and check that each job ran once and that none is left."""
         self._stopping = True
+        async with asyncio.timeout(PATIENCE):
+            await self._all_inserted.wait()
 
         async def all_have_ended() -> bool:
             return not await self.sql.fetchval("select count(*) from job")
