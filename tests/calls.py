@@ -106,6 +106,7 @@ RARE: dict[str, Call] = {
     "drop_index": lambda jobs, connection: chores(jobs).drop_index(connection, "i", timeout=INSERT_TIMEOUT),
     "list_clients": lambda jobs, connection: jobs.list_clients(connection),
     "end_client": lambda jobs, connection: jobs.end_client(connection, 3),
+    "was_there": lambda jobs, connection: jobs.was_there(connection, looking_back=15.0, outage=5.0),
     "rescue_jobs": lambda jobs, connection: jobs.rescue_jobs(connection, 10.0),
     "register_client": lambda jobs, connection: jobs.register_client(connection, ClientRow("c1", "h", 1, POOLS, KINDS)),
     "find_partition": lambda jobs, connection: jobs.find_partition(connection, NOW.date()),

@@ -419,6 +419,44 @@ async def test_a_stall_of_the_database_is_nobodys_death(make_client: MakeClient,
     assert await sql.fetchval("select count(*) from client where ended_at is not null") == 0
 
 
+SIGNS = """
+insert into client (id, host, pid, pools, kinds, started_at, heartbeat_at, ended_at, ended_as)
+select 'came and went', 'h', 1, '{}', '{}', now() - make_interval(secs => ago + 1), now() - make_interval(secs => ago),
+       now() - make_interval(secs => ago), 'stopped'
+from generate_series(1, 60, 4) as ago
+where ago not between $1 and $2
+"""
+"""Clients that have come and gone every few seconds, but for those of some time."""
+
+
+@pytest.mark.parametrize(
+    ("silent_from", "silent_to", "sure"),
+    [(0, 0, True), (2, 14, False), (10, 20, False), (38, 43, True), (50, 60, True)],
+)
+async def test_signs_of_life_tell_a_death_from_an_outage(
+    door: Database, sql: Connection, silent_from: int, silent_to: int, sure: bool
+) -> None:
+    """With signs at every time the overdue one is dead; where none was for half a limit, all may have been away."""
+    await a_client(door, sql, "overdue", silent_for=25)
+    await sql.execute(SIGNS, silent_from, silent_to)
+    await a_client(door, sql, "new", silent_for=0)
+    assert await door.jobs.was_there(sql, looking_back=30, outage=10) is sure
+
+
+async def test_who_has_just_come_rescues_where_others_came_and_went(
+    door: Database, make_client: MakeClient, client: Client, sql: Connection
+) -> None:
+    """Where processes are killed one after the other nobody is old; signs of life tell that the dead are dead."""
+    inserted = await client.insert(Work())
+    await claim(door, sql, await a_client(door, sql, "gone", silent_for=0))
+    await sql.execute("update client set heartbeat_at = now() - make_interval(secs => $1)", 1.4 * PATIENCE)
+    await sql.execute(SIGNS, 0, 0)
+    await make_client(working(), heartbeat_interval=0.1, lease_ttl=PATIENCE).start()
+    # Sooner than it would judge anybody without these signs.
+    job = await client.jobs.wait(inserted.job.id, PATIENCE / 2)
+    assert (job.state, job.attempt) == (JobState.COMPLETED, 2)
+
+
 async def test_a_blocked_loop_is_no_death(
     make_client: MakeClient, sql: Connection, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -129,6 +129,14 @@ class JobTable:
             rows = await connection.fetch(statement("beat", self._schema), number, dead_after, timeout=CALL_TIMEOUT)
         return Beat._make(rows[0])
 
+    async def was_there(self, connection: Connection, *, looking_back: float, outage: float) -> bool:
+        """Tell whether for so many seconds clients gave signs of life, without a gap as long as an outage."""
+        with in_our_words(self._schema):
+            was_there: bool = await connection.fetchval(
+                statement("was_there", self._schema), looking_back, outage, timeout=CALL_TIMEOUT
+            )
+        return was_there
+
     async def end_client(self, connection: Connection, number: int) -> None:
         """Say that a client has stopped and runs no job any more."""
         with in_our_words(self._schema):

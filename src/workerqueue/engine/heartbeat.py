@@ -55,7 +55,8 @@ class Heartbeat:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = threading.Event()
         self._changed: asyncio.Event | None = None
-        # Whoever has just come may have come after an outage that all others are still coming back from.
+        # Whoever has just come may have come after an outage that all others are still coming back from; where others
+        # come and go all the time, their signs of life tell sooner.
         self._judges_from = monotonic() + lease_ttl
         self._looks_again = False
         # A daemon: a program that ends without stopping its client must not wait for it.
@@ -113,9 +114,18 @@ class Heartbeat:
         if not beat.alive:
             with suppress(RuntimeError):  # the engine's loop has ended
                 self._engine.call_soon_threadsafe(self._on_lost, number)
-        if self._looks_again or (beat.overdue and monotonic() >= self._judges_from):
+        if self._looks_again or (beat.overdue and await self._is_sure(connection)):
             # What was held by another transaction, or claimed at the very moment of a death, is there at the next look.
             self._looks_again = await rescue_jobs(self._database, connection, self._lease_ttl)
+
+    async def _is_sure(self, connection: Connection) -> bool:
+        """Tell whether who is overdue is dead, and has not been away together with others."""
+        if monotonic() >= self._judges_from:
+            return True
+        outage = self._lease_ttl / 2
+        # An outage as long as that must still be seen when the last one is back from it.
+        looking_back = max(self._lease_ttl, LONGEST_AWAY) + outage
+        return await self._database.jobs.was_there(connection, looking_back=looking_back, outage=outage)
 
 
 async def rescue_jobs(database: Database, connection: Connection, lease_ttl: float) -> bool:
