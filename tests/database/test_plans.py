@@ -205,13 +205,13 @@ async def test_a_statement_keeps_to_what_its_head_says(table: Table, connecting:
         # Reading a table without a page is right; it is planned again when it has some.
         assert set(plan.read_whole) - set(promised.reads_whole) <= await without_pages(table)
     else:
-        hold(promised, plan)
+        assert_kept(promised, plan)
 
 
 @pytest.mark.parametrize("name", HOT)
 async def test_a_plan_made_while_the_table_was_empty_is_kept_without_harm(table: Table, name: str) -> None:
     """A connection of ours plans once: what it planned before the first job came is right for all that come."""
-    hold(promise(name), await table.planned_before[name].explain())
+    assert_kept(promise(name), await table.planned_before[name].explain())
 
 
 async def without_pages(table: Table) -> set[str]:
@@ -226,7 +226,7 @@ async def without_pages(table: Table) -> set[str]:
     return {row["relname"] for row in rows}
 
 
-def hold(promised: Promise, plan: Plan) -> None:
+def assert_kept(promised: Promise, plan: Plan) -> None:
     """Compare a plan to what its statement promises."""
     of_days = {"job_finalized_pkey" for each in plan.indexes if re.fullmatch(r"job_finalized_\w+_pkey", each)}
     assert promised.indexes <= plan.indexes | of_days, plan.text

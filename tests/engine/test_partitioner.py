@@ -125,6 +125,7 @@ async def test_days_begin_at_midnight_utc_wherever_the_client_runs(
         clock.time = (midnight - before).astimezone(timezone(timedelta(hours=hours)))
         async with running(door):
             await until_there(sql, days)
+        assert await tables(sql) == days
 
 
 async def test_many_clients_may_make_the_same_days_at_once(
@@ -232,3 +233,4 @@ async def test_a_database_that_is_away_is_tried_again(
             await network.come_back()
             await until_there(sql, names(clock.today - DAY, AHEAD + 2))
         await door.close()
+    assert await tables(sql) == names(clock.today - DAY, AHEAD + 2)

@@ -287,7 +287,8 @@ async def test_a_pooler_in_session_mode_delivers(make_client: MakeClient, sql: C
 
         await eventually(is_marked)
         await make_client(database=bouncer.url).insert(Work())
-        await until_none_live(sql)
+        await until_none_live(sql)  # long before the next poll
+        assert await sql.fetchval("select count(*) from job_finalized where state = 'completed' and attempt = 1") == 1
         await client.close()
 
 

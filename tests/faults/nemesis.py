@@ -174,7 +174,8 @@ class Nemesis:
                 connection.add_termination_listener(lambda _: ended.set())
                 if pids:
                     os.kill(self._random.choice(pids), signal.SIGKILL)
-                    await ended.wait()
+                    async with asyncio.timeout(NO_END):  # one that was just ending took nobody with it
+                        await ended.wait()
                 await connection.close()
             await self.connected()
 
