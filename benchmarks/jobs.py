@@ -35,6 +35,17 @@ class Hold(JobArgs):
         return "bench.hold"
 
 
+def one_of_100(args: Noop) -> str:
+    """Name one of a hundred tenants."""
+    return f"t{args.n % 100}"
+
+
+def the_same(args: Noop) -> str:
+    """Give one name to all."""
+    del args
+    return "one"
+
+
 def noops(count: int) -> list[Noop]:
     """Make that many."""
     return [Noop(n=n) for n in range(count)]

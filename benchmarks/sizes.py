@@ -18,7 +18,9 @@ class Sizes:
     drain: int
     """Jobs of `ceiling`, `drain` and `processes`."""
     dynamic: int
-    """Jobs of each case of `dynamic`."""
+    """Jobs of each case of `dynamic`, `limits`, `rates`."""
+    fairness: int
+    """Jobs of the flood of `fairness`."""
     lone_inserts: int
     """Inserts of one caller, of each side."""
     shared_inserts: int
@@ -55,6 +57,7 @@ FULL: Final = Sizes(
     repeat=5,
     drain=100_000,
     dynamic=50_000,
+    fairness=100_000,
     lone_inserts=5_000,
     shared_inserts=100_000,
     bulk=200_000,
@@ -81,6 +84,7 @@ SHORT: Final = Sizes(
     repeat=3,
     drain=100_000,
     dynamic=20_000,
+    fairness=100_000,
     lone_inserts=2_000,
     shared_inserts=50_000,
     bulk=100_000,
@@ -107,6 +111,7 @@ TINY: Final = Sizes(
     repeat=1,
     drain=400,
     dynamic=200,
+    fairness=400,
     lone_inserts=40,
     shared_inserts=500,
     bulk=500,

@@ -39,15 +39,21 @@ class Drained:
         return self.jobs / self.seconds
 
 
-def one_queue(max_workers: int = MAX_WORKERS) -> Config:
-    """Configure the queue `default` alone."""
-    return Config(queues={"default": QueueConfig(max_workers=max_workers)})
+def one_queue(max_workers: int = MAX_WORKERS, **rules: object) -> Config:
+    """Configure the queue `default` alone, with rules as `QueueConfig` has them."""
+    return Config(queues={"default": QueueConfig.model_validate({"max_workers": max_workers, **rules})})
 
 
-async def fill(bench: Bench, schema: str, jobs: int, opts: Callable[[int], InsertOpts] | None = None) -> Cost:
+async def fill(
+    bench: Bench,
+    schema: str,
+    jobs: int,
+    opts: Callable[[int], InsertOpts] | None = None,
+    config: Config | None = None,
+) -> Cost:
     """Insert no-op jobs in bulk and say what it cost."""
     cost = Cost(server_cpu=0.0)
-    async with Client(bench.url, schema=schema) as client:
+    async with Client(bench.url, config=config, schema=schema) as client:
         for start in range(0, jobs, CHUNK):
             made: list[Noop] = noops(min(CHUNK, jobs - start))
             given: Sequence[JobArgs | tuple[JobArgs, InsertOpts]] = (
@@ -59,10 +65,10 @@ async def fill(bench: Bench, schema: str, jobs: int, opts: Callable[[int], Inser
     return cost
 
 
-async def drain(bench: Bench, schema: str, jobs: int, *, max_workers: int = MAX_WORKERS) -> Drained:
+async def drain(bench: Bench, schema: str, jobs: int, *, config: Config | None = None) -> Drained:
     """Work that many no-op jobs with one client."""
     tally = Tally(jobs)
-    client = Client(bench.url, config=one_queue(max_workers), workers=counting(tally), schema=schema)
+    client = Client(bench.url, config=config or one_queue(), workers=counting(tally), schema=schema)
     async with client, bench.cost() as cost:
         await client.start()
         async with asyncio.timeout(PATIENCE):
@@ -75,12 +81,12 @@ async def drain(bench: Bench, schema: str, jobs: int, *, max_workers: int = MAX_
 
 
 async def fill_and_drain(
-    bench: Bench, jobs: int, opts: Callable[[int], InsertOpts] | None = None, *, max_workers: int = MAX_WORKERS
+    bench: Bench, jobs: int, opts: Callable[[int], InsertOpts] | None = None, *, config: Config | None = None
 ) -> Drained:
     """Fill a schema of its own and drain it."""
     async with bench.schema() as schema:
-        await fill(bench, schema, jobs, opts)
-        return await drain(bench, schema, jobs, max_workers=max_workers)
+        await fill(bench, schema, jobs, opts, config)
+        return await drain(bench, schema, jobs, config=config)
 
 
 def counting(tally: Tally) -> Workers:

@@ -9,10 +9,11 @@ from typing import Final
 from uuid import UUID
 
 from workerqueue import InsertOpts, JobArgs, JobState
-from workerqueue.config import Config
-from workerqueue.database import AsyncpgRunner, Claimed, ClientRow, Connection, Finished, Mark
+from workerqueue.config import Config, QueueConfig, TaskConfig
+from workerqueue.database import AsyncpgRunner, Claimant, Claimed, ClientRow, Connection, Finished, Mark, QueueTable
 from workerqueue.database.chores import ChoreTable
 from workerqueue.database.jobs import JobTable
+from workerqueue.engine.rules import Rules
 from workerqueue.options import Resolver
 from workerqueue.outcome import COMPLETED, INTERRUPTED, Outcome
 
@@ -47,16 +48,32 @@ OUTCOMES = [
 
 def running(job_id: int) -> Claimed:
     """Give a job as a claim gives it."""
-    return Claimed(job_id, "k1", "{}", "p1", "p1", 1, 1, 3, 60.0, NOW, NOW, NOW, None, "c1", LEASE)
+    return Claimed(job_id, "k1", "{}", None, "p1", 1, 1, 3, 60.0, NOW, NOW, NOW, None, "c1", LEASE)
 
+
+DYNAMIC = [f"q{n}" for n in range(100)]
+
+CLAIMANT = Claimant("c1", 1, POOLS, KINDS, plain_pools=POOLS, plain_kinds=KINDS)
+RULES = Rules(
+    {pool: QueueConfig(global_limit=100, rate="100/s", fair_by="{tenant}") for pool in POOLS},
+    {kind: TaskConfig(partition_by="{tenant}", partition_limit=10, rate="100/s") for kind in KINDS},
+)
+RULED_POOLS = [{**RULES.of_pool(pool), "free": 20, "most": 40, "after": None} for pool in POOLS]
+RULED_KINDS = RULES.kinds
+GATES = RULES.gates(POOLS)
 
 FINISHED = [Finished(running(n * 1000 + 1), OUTCOMES[n % 4]) for n in range(100)]
+IN_TURN = [Finished(run.job._replace(queue=queue), run.outcome) for run, queue in zip(FINISHED, DYNAMIC, strict=True)]
 
 
 def claim(jobs: JobTable, connection: Connection, marks: dict[str, list[Mark]] | None = None) -> Awaitable[object]:
     """Claim 100 jobs of five pools."""
-    wanted = dict.fromkeys(POOLS, 20)
-    return jobs.claim_jobs(connection, lease=7, client="c1", number=1, wanted=wanted, kinds=KINDS, marks=marks)
+    return jobs.claim_jobs(connection, CLAIMANT, lease=7, wanted=dict.fromkeys(POOLS, 20), marks=marks)
+
+
+def queues(jobs: JobTable) -> QueueTable:
+    """Give the statements of queues over the same schema."""
+    return QueueTable(jobs.schema, "channel")
 
 
 def chores(jobs: JobTable) -> ChoreTable:
@@ -64,7 +81,7 @@ def chores(jobs: JobTable) -> ChoreTable:
     return ChoreTable(jobs.schema, "channel")
 
 
-RULES = '{"all": {"completed": 86400}, "kinds": {"k1": {"completed": 3600}}, "queues": {"p1": {"discarded": 60}}}'
+KEEP = '{"all": {"completed": 86400}, "kinds": {"k1": {"completed": 3600}}, "queues": {"p1": {"discarded": 60}}}'
 DAY = "job_finalized_default"
 
 HOT: dict[str, Call] = {
@@ -82,6 +99,17 @@ HOT: dict[str, Call] = {
         connection, pools=POOLS, kinds=KINDS, horizon=timedelta(minutes=1)
     ),
     "release_claim": lambda jobs, connection: jobs.release_claim(connection, LEASE),
+    "hand_over": lambda jobs, connection: jobs.hand_over(connection, DYNAMIC, CLAIMANT, lease=LEASE),
+    "record_turns": lambda jobs, connection: jobs.record_turns(connection, IN_TURN, CLAIMANT, lease=LEASE),
+    "claim_chosen": lambda jobs, connection: jobs.claim_chosen(connection, CLAIMANT, range(1, 101), lease=7),
+    "choose_jobs": lambda jobs, connection: queues(jobs).choose_jobs(connection, RULED_POOLS[0], RULED_KINDS, KINDS, 1),
+    "find_room": lambda jobs, connection: queues(jobs).find_room(connection, RULED_POOLS),
+    "hold_gates": lambda jobs, connection: queues(jobs).hold_gates(connection, GATES),
+    "make_gates": lambda jobs, connection: queues(jobs).make_gates(connection, GATES),
+    "note_starts": lambda jobs, connection: queues(jobs).note_starts(
+        connection, RULED_POOLS, RULED_KINDS, range(1, 101)
+    ),
+    "list_changes": lambda jobs, connection: queues(jobs).list_changes(connection),
     "release_job": lambda jobs, connection: jobs.release_job(connection, 3),
     "get_job": lambda jobs, connection: jobs.get_job(connection, 3),
     "beat": lambda jobs, connection: jobs.beat(connection, 3, 10.0),
@@ -91,13 +119,15 @@ HOT: dict[str, Call] = {
 }
 
 RARE: dict[str, Call] = {
+    "count_runs": lambda jobs, connection: queues(jobs).count_runs(connection, POOLS),
+    "list_turns": lambda jobs, connection: jobs.list_turns(connection, 100),
     "resign_leader": lambda jobs, connection: chores(jobs).resign_leader(connection, 3, timeout=INSERT_TIMEOUT),
     "list_days": lambda jobs, connection: chores(jobs).list_days(connection, timeout=INSERT_TIMEOUT),
     "delete_finalized": lambda jobs, connection: chores(jobs).delete_finalized(
-        connection, DAY, range(10, 20), RULES, 1_000, timeout=INSERT_TIMEOUT
+        connection, DAY, range(10, 20), KEEP, 1_000, timeout=INSERT_TIMEOUT
     ),
     "trim_finalized": lambda jobs, connection: chores(jobs).trim_finalized(
-        connection, RULES, 1_000, timeout=INSERT_TIMEOUT
+        connection, KEEP, 1_000, timeout=INSERT_TIMEOUT
     ),
     "drop_day": lambda jobs, connection: chores(jobs).drop_day(connection, DAY, timeout=INSERT_TIMEOUT),
     "prune_clients": lambda jobs, connection: chores(jobs).prune_clients(connection, 60.0, 100, timeout=INSERT_TIMEOUT),

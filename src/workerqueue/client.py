@@ -370,6 +370,7 @@ class Client:
             lease_ttl=self._lease_ttl.total_seconds(),
             concurrency=self._concurrency,
             retention=Retention.of(self.config),
+            task=self.config.task,
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +26,7 @@ from pydantic import (
 from workerqueue.args import A_NAME, JobArgs, is_name
 from workerqueue.durations import Duration, delay, positive
 from workerqueue.errors import ConfigError, near_matches
+from workerqueue.rate import read_rate
 from workerqueue.retry import RetryPolicy
 from workerqueue.template import QueueTemplate
 from workerqueue.toml_tables import read_tables
@@ -60,9 +61,17 @@ def _policy(value: object, read: ValidatorFunctionWrapHandler) -> RetryPolicy | 
     return policy
 
 
+def _rate(value: object) -> object:
+    read_rate(value)
+    return value
+
+
 Name = Annotated[str, BeforeValidator(_name)]
 Age = Annotated[Duration, BeforeValidator(delay)]
 Count = Annotated[int, Field(ge=0, le=2**63 - 1, strict=True)]
+Limit = Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)]
+RateText = Annotated[str, BeforeValidator(_rate)]
+Template = Annotated[str | Callable[..., str], AfterValidator(_template)]
 
 
 class QueueConfig(Checked, BaseModel):
@@ -72,6 +81,16 @@ class QueueConfig(Checked, BaseModel):
 
     max_workers: int = Field(default=100, ge=1, le=10_000)
     """How many of its jobs one process runs at once."""
+    global_limit: Limit | None = None
+    """How many of its jobs run at once in all processes together; `None` leaves it to the processes."""
+    rate: RateText | None = None
+    """How many of its jobs are started at most in any window, in all processes together: `100/m` (s, m, h, d)."""
+    burst: Limit | None = None
+    """How many of these at once at most, the others as the rate makes up for them; `None` is the rate's own number."""
+    fair_by: Template | None = None
+    """Whose jobs take turns with whose, a template over the args such as `{tenant}`: one of each, whatever waits."""
+    ageing: Annotated[Duration, BeforeValidator(positive)] | None = None
+    """How long a job waits for what makes up for one step of priority, so that nothing waits for ever."""
     keep_completed: Age = timedelta(days=1)
     """How long its completed jobs are kept; 0 keeps none."""
     keep_cancelled: Age = timedelta(days=1)
@@ -85,6 +104,40 @@ class QueueConfig(Checked, BaseModel):
     keep_discarded_count: Count | None = None
     """How many discarded jobs are kept."""
 
+    @cached_property
+    def share(self) -> QueueTemplate | None:
+        """Whose job it is, as something that renders args."""
+        return None if self.fair_by is None else QueueTemplate.of(self.fair_by, "fair_by")
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether claims do more than to take what comes first."""
+        return any((self.global_limit, self.rate, self.fair_by, self.ageing))
+
+    @property
+    def tells_apart(self) -> bool:
+        """Whether its jobs wait in lanes."""
+        return self.fair_by is not None or self.ageing is not None
+
+    @model_validator(mode="after")
+    def _check_rules(self) -> Self:
+        check_burst(self.rate, self.burst)
+        return self
+
+
+def check_burst(rate: str | None, burst: int | None) -> None:
+    """Check that a burst has a rate that it is a part of.
+
+    Raises:
+        ConfigError: If it has none, or a smaller one.
+    """
+    if burst is None:
+        return
+    if rate is None:
+        raise ConfigError("burst: expected a rate beside it, of which it is a part")
+    if burst > (starts := read_rate(rate).starts):
+        raise ConfigError(f"burst: expected at most the {starts} starts of the rate {rate!r}, got {burst}")
+
 
 class TaskConfig(Checked, BaseModel):
     """One row of the task table; what is `None` is inherited."""
@@ -93,8 +146,25 @@ class TaskConfig(Checked, BaseModel):
 
     queue: Name | None = None
     """A configured queue."""
-    dynamic_queue: Annotated[str | Callable[..., str], AfterValidator(_template)] | None = None
+    dynamic_queue: Template | None = None
     """The name a job waits under: a template over its args such as `runs-{id}`, or a function of the args."""
+    dynamic_limit: int = Field(default=1, ge=1, le=32767, strict=True)
+    """How many jobs of one such name may run at once, in all processes together."""
+    dynamic_order: Literal["relaxed", "strict"] = "relaxed"
+    """Whether a job that will be tried again holds up those behind it in its dynamic queue (`strict`)."""
+    local_limit: Limit | None = None
+    """How many jobs of this kind one process runs at once."""
+    global_limit: Limit | None = None
+    """How many jobs of this kind run at once in all processes together."""
+    partition_by: Template | None = None
+    """What parts the jobs of this kind, a template over the args such as `{tenant}`, or a function of the args."""
+    partition_limit: Limit | None = None
+    """How many jobs of one part run at once in all processes together; needs `partition_by`."""
+    rate: RateText | None = None
+    """How many jobs of this kind are started at most in any window, in all processes together: `100/m` (s, m, h, d).
+    With `partition_by` it is that many of each part."""
+    burst: Limit | None = None
+    """How many of these at once at most, the others as the rate makes up for them."""
     priority: int | None = Field(default=None, ge=PRIORITIES.start, lt=PRIORITIES.stop, strict=True)
     """Smaller runs first."""
     max_attempts: int | None = Field(default=None, ge=MAX_ATTEMPTS.start, lt=MAX_ATTEMPTS.stop, strict=True)
@@ -120,6 +190,27 @@ class TaskConfig(Checked, BaseModel):
     def template(self) -> QueueTemplate | None:
         """The dynamic name as something that renders args."""
         return None if self.dynamic_queue is None else QueueTemplate.of(self.dynamic_queue)
+
+    @cached_property
+    def partition(self) -> QueueTemplate | None:
+        """What parts the jobs, as something that renders args."""
+        return None if self.partition_by is None else QueueTemplate.of(self.partition_by, "partition_by")
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether claims must tell its jobs from others."""
+        return any((self.local_limit, self.global_limit, self.partition_limit, self.rate))
+
+    @model_validator(mode="after")
+    def _check_rules(self) -> Self:
+        if self.partition_limit is not None and self.partition_by is None:
+            raise ConfigError("TaskConfig: partition_limit: expected partition_by beside it, which says what a part is")
+        if self.partition_by is not None and self.partition_limit is None and self.rate is None:
+            raise ConfigError(
+                "TaskConfig: partition_by: expected partition_limit or rate beside it: it limits nothing by itself"
+            )
+        check_burst(self.rate, self.burst)
+        return self
 
 
 class Config(Checked, BaseModel):
@@ -167,13 +258,14 @@ class Config(Checked, BaseModel):
         Raises:
             ConfigError: If a field of the template is missing on the class, optional or not a plain value.
         """
-        template = self.task(kind).template
-        if template is None:
-            return
-        try:
-            template.check(args_class)
-        except ValueError as error:
-            raise ConfigError(f"{self._source} [{kind}] dynamic_queue: {error}") from None
+        row = self.task(kind)
+        for setting, template in (("dynamic_queue", row.template), ("partition_by", row.partition)):
+            if template is None:
+                continue
+            try:
+                template.check(args_class)
+            except ValueError as error:
+                raise ConfigError(f"{self._source} [{kind}] {setting}: {error}") from None
 
     @classmethod
     def load(cls, folder: str | Path) -> Config:

@@ -9,7 +9,7 @@ from typing import Final, cast
 import anyio
 from pydantic import JsonValue
 
-from workerqueue.database import Database, StoredJob
+from workerqueue.database import Database, StoredJob, let_others_run
 from workerqueue.durations import Duration, as_timedelta, delay, positive
 from workerqueue.errors import ArgsError, ConfigError, JobNotFoundError, JobWaitTimeout
 from workerqueue.job import ControlResult, Job, JobState
@@ -123,6 +123,7 @@ class Jobs:
         age = self._lease_ttl if older_than is None else _setting("older_than", older_than, positive)
         async with self._database.acquire() as connection:
             rescued = await self._database.jobs.rescue_jobs(connection, age.total_seconds())
+            await let_others_run(self._database, connection, rescued.turns)
         return rescued.returned + rescued.discarded
 
     def _args_of(self, stored: StoredJob) -> Payload:

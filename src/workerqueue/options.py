@@ -25,11 +25,13 @@ from workerqueue.config import (
     MAX_ATTEMPTS,
     PRIORITIES,
     Config,
+    TaskConfig,
 )
 from workerqueue.durations import as_timedelta, positive
 from workerqueue.durations import delay as as_delay
 from workerqueue.errors import ArgsError, OptionError, UnknownKindError, UnknownQueueError, brief, near_matches
 from workerqueue.job import Job, JobState
+from workerqueue.lanes import LaneOf, lane_of
 from workerqueue.payload import check_tags, encode_metadata, encode_model, encode_plain, invalid_args
 from workerqueue.retry import POLICIES, RetryPolicy, write_policy
 from workerqueue.template import QueueTemplate
@@ -97,13 +99,16 @@ class NewJob(NamedTuple):
     terms: Terms
     insert_id: UUID | None = None
     """The caller's own id of this insert, under which it is done once."""
+    lane: str | None = None
+    """What rules tell it apart by, where its pool or kind has any."""
 
     def __repr__(self) -> str:
         return f"NewJob(kind={self.terms.kind!r}, args={self.args!r})"  # the JSON holds secrets as they are
 
     def to_follow_up(self) -> str:
         """Write the job as it is kept on another one, to be inserted by the statement that discards that one."""
-        return _with_members(self.terms.written, {"queue": to_json(self.queue).decode(), "args": self.args_json})
+        members = {"queue": to_json(self.queue).decode(), "lane": to_json(self.lane).decode(), "args": self.args_json}
+        return _with_members(self.terms.written, members)
 
     def to_job(self, job_id: int, at: datetime) -> Job[Payload]:
         """Make the job as it was inserted, from what the database decided: its id, and when."""
@@ -146,6 +151,7 @@ class KindSettings:
     max_attempts: int
     timeout: timedelta
     retry: RetryPolicy | None
+    row: TaskConfig
     own: InsertOpts
     """The rest of what the args class says."""
 
@@ -174,6 +180,7 @@ def settings_of(kind: str, config: Config, args_class: type[JobArgs] | None) -> 
         max_attempts=_integer("max_attempts", MAX_ATTEMPTS, row.max_attempts, own.max_attempts, DEFAULT_MAX_ATTEMPTS),
         timeout=_timeout(row.timeout, own.timeout, DEFAULT_TIMEOUT),
         retry=row.retry if row.retry is not None else own.retry,
+        row=row,
         own=own,
     )
 
@@ -185,6 +192,8 @@ class Usual(NamedTuple):
     queue: str | None
     template: QueueTemplate | None
     """Names the dynamic queue instead, where there is one."""
+    lane_of: LaneOf | None
+    """Finds the lane, where there are rules."""
 
 
 class Resolver:
@@ -214,7 +223,8 @@ class Resolver:
         settings = self._settings(args_class)
         if opts is not None or depth:
             return self._resolve(settings, args, encode_model(args), opts or _INHERIT, depth)
-        usual = Usual(self._terms(settings, _INHERIT, 0), _own_queue(settings), settings.template)
+        terms = self._terms(settings, _INHERIT, 0)
+        usual = Usual(terms, _own_queue(settings), settings.template, self._lane_of(settings, terms.pool))
         self._usual[args_class] = usual
         return _usually(usual, args)
 
@@ -251,7 +261,12 @@ class Resolver:
 
     def _resolve(self, settings: KindSettings, args: Payload, args_json: str, opts: InsertOpts, depth: int) -> NewJob:
         terms = self._terms(settings, opts, depth)
-        return NewJob(args, args_json, _dynamic_queue(settings, args, opts), terms, _insert_id(opts.insert_id))
+        lane_of = self._lane_of(settings, terms.pool)
+        lane = None if lane_of is None else lane_of(args)
+        return NewJob(args, args_json, _dynamic_queue(settings, args, opts), terms, _insert_id(opts.insert_id), lane)
+
+    def _lane_of(self, settings: KindSettings, pool: str) -> LaneOf | None:
+        return lane_of(settings.kind, settings.row, self._config.all_queues.get(pool))
 
     def _settings(self, args_class: type[JobArgs]) -> KindSettings:
         settings = self._by_class.get(args_class)
@@ -303,7 +318,9 @@ class Resolver:
 
 def _usually(usual: Usual, args: JobArgs) -> NewJob:
     queue = usual.queue if usual.template is None else usual.template.render(args)
-    return NewJob(args, encode_model(args), queue, usual.terms)
+    if usual.lane_of is None:
+        return NewJob(args, encode_model(args), queue, usual.terms)
+    return NewJob(args, encode_model(args), queue, usual.terms, lane=usual.lane_of(args))
 
 
 def _dynamic_queue(settings: KindSettings, args: Payload, opts: InsertOpts) -> str | None:

@@ -1,4 +1,4 @@
-"""Names of dynamic queues, computed from a job's args: `runs-{id}`, or a function of the args."""
+"""Names computed from a job's args: dynamic queues such as `runs-{id}`, parts, shares; or by a function of the args."""
 
 from __future__ import annotations
 
@@ -20,30 +20,36 @@ _SCALARS = (str, int, UUID, Enum)
 
 @dataclass(frozen=True, slots=True)
 class QueueTemplate:
-    """A dynamic queue's name before it knows the args."""
+    """A name before it knows the args."""
 
     text: str | None
     """The template; `None` where the name comes from a function."""
     function: Callable[..., str] | None
     parts: tuple[tuple[str, str | None], ...]
     """Literal text, each followed by a field's name (`None` after the last)."""
+    setting: str = "dynamic queue"
+    """What it is for, for messages."""
 
     @classmethod
-    def of(cls, source: str | Callable[..., str]) -> QueueTemplate:
+    def of(cls, source: str | Callable[..., str], setting: str = "dynamic queue") -> QueueTemplate:
         """Read a template, or take a function.
 
         Raises:
             ValueError: If the template does not parse, or holds no field.
         """
         if callable(source):
-            return cls(None, source, ())
+            return cls(None, source, (), setting)
         parts = tuple(_parse(source))
         if not any(field for _, field in parts):
             raise ValueError(
-                f"expected a template with a field, such as 'runs-{{id}}', got {source!r}; "
-                "a fixed name is a queue: configure it and name it as `queue`"
+                f"expected a template with a field, such as 'runs-{{id}}', got {source!r}"
+                + (
+                    "; a fixed name is a queue: configure it and name it as `queue`"
+                    if setting == "dynamic queue"
+                    else ""
+                )
             )
-        return cls(source, None, parts)
+        return cls(source, None, parts, setting)
 
     @property
     def fields(self) -> list[str]:
@@ -80,16 +86,33 @@ class QueueTemplate:
         if not is_name(name):
             shown = repr(name) if len(repr(name)) <= 2 * 128 else f"{len(str(name))} characters"
             source = f"template {self.text!r}" if self.text else "function"
-            raise ArgsError("args", f"the dynamic queue's {source} gave {shown}; expected {A_NAME}")
+            raise ArgsError("args", f"the {self.setting}'s {source} gave {shown}; expected {A_NAME}")
         return name
+
+    def render_where_known(self, args: BaseModel | Mapping[str, object]) -> str:
+        """Give the name for these args, or nothing where one of its fields is not among them.
+
+        Raises:
+            ArgsError: If what comes out is no name.
+        """
+        for field in self.fields:
+            if _value_of(args, field) is None:
+                return ""
+        return self.render(args)
 
     def _name(self, args: BaseModel | Mapping[str, object]) -> object:
         if self.function is None:
-            return "".join(text if field is None else text + _value(args, field) for text, field in self.parts)
+            return "".join(text if field is None else text + self._value(args, field) for text, field in self.parts)
         try:
             return self.function(args)
         except Exception as error:
-            raise ArgsError("args", f"the dynamic queue's function raised {type(error).__name__}") from error
+            raise ArgsError("args", f"the {self.setting}'s function raised {type(error).__name__}") from error
+
+    def _value(self, args: BaseModel | Mapping[str, object], field: str) -> str:
+        value = _value_of(args, field)
+        if value is None or not isinstance(value, _SCALARS):
+            raise ArgsError(f"args.{field}", f"expected text or an integer, since the {self.setting} is made of it")
+        return str(value)
 
 
 def _parse(source: str) -> list[tuple[str, str | None]]:
@@ -118,10 +141,6 @@ def _field_named(args_class: type[BaseModel], name: str) -> str | None:
     return next((own for own, field in args_class.model_fields.items() if field.alias == name), None)
 
 
-def _value(args: BaseModel | Mapping[str, object], field: str) -> str:
+def _value_of(args: BaseModel | Mapping[str, object], field: str) -> object:
     value = args.get(field) if isinstance(args, Mapping) else getattr(args, _field_named(type(args), field) or "", None)
-    if isinstance(value, Enum):
-        value = value.value
-    if value is None or not isinstance(value, _SCALARS):
-        raise ArgsError(f"args.{field}", "expected text or an integer, since the kind's dynamic queue is named by it")
-    return str(value)
+    return value.value if isinstance(value, Enum) else value

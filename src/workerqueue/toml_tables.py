@@ -18,7 +18,7 @@ M = TypeVar("M", bound=BaseModel)
 
 # A duration in a file carries its unit in the key.
 UNITS: Mapping[str, str] = {
-    f"{field}_seconds": field for field in ("timeout", "keep_completed", "keep_cancelled", "keep_discarded")
+    f"{field}_seconds": field for field in ("timeout", "ageing", "keep_completed", "keep_cancelled", "keep_discarded")
 }
 _WITHOUT_UNIT: Mapping[str, str] = {field: key for key, field in UNITS.items()}
 

@@ -83,4 +83,4 @@ def test_all_writes_the_page(
     wanted = [figure for benchmark in BENCHMARKS.values() for figure in benchmark.FIGURES if figure.is_wanted]
     assert code == 0
     assert [each.says for each in wanted if f"{each.says} ({each.unit}) | {each.wanted} |" not in page] == []
-    assert len(wanted) == 33
+    assert len(wanted) == 43

@@ -212,7 +212,7 @@ class Application:
         """Insert jobs as a producer in plain SQL does, without starting a command for each."""
         connection = await asyncpg.connect(self.url)
         try:
-            sql = f'insert into "{self.schema}".job (kind, queue, pool, args) values ($1, $2, $2, $3) returning id'  # noqa: S608 - the test's schema
+            sql = f'insert into "{self.schema}".job (kind, pool, args) values ($1, $2, $3) returning id'  # noqa: S608 - the test's schema
             return [int(await connection.fetchval(sql, kind, pool, "{}")) for kind in kinds]
         finally:
             await connection.close()

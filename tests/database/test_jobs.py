@@ -12,6 +12,7 @@ from typing import NamedTuple
 import asyncpg
 import pytest
 
+from tests.claiming import claim_jobs
 from tests.waiting import PATIENCE
 from workerqueue import InsertOpts, JobArgs, JobState
 from workerqueue.client import Client
@@ -49,9 +50,17 @@ async def claim(
     door: Database, connection: Connection, wanted: dict[str, int] | None = None, kinds: Sequence[str] = ("note",)
 ) -> list[Claimed]:
     """Claim as a producer does, under a lease of its own."""
-    return await door.jobs.claim_jobs(
-        connection, lease=next(_leases), client="c1", number=1, wanted=wanted or {"default": 100}, kinds=kinds
-    )
+    return (
+        await claim_jobs(
+            door.jobs,
+            connection,
+            lease=next(_leases),
+            client="c1",
+            number=1,
+            wanted=wanted or {"default": 100},
+            kinds=kinds,
+        )
+    ).jobs
 
 
 async def live(sql: Connection, job_id: int) -> asyncpg.Record:
@@ -90,9 +99,11 @@ async def test_a_claim_binds_its_lease_and_counts_the_start(client: Client, door
     inserted = await client.insert(Note(text="hi"), InsertOpts(tags=["x"], metadata={"m": [1]}))
     before = await sql.fetchval("select statement_timestamp()")
     number = await door.jobs.register_client(sql, ClientRow("me", "h", 1, [], []))
-    (job,) = await door.jobs.claim_jobs(
-        sql, lease=2**63 - 1, client="me", number=number, wanted={"default": 9}, kinds=["note"]
-    )
+    (job,) = (
+        await claim_jobs(
+            door.jobs, sql, lease=2**63 - 1, client="me", number=number, wanted={"default": 9}, kinds=["note"]
+        )
+    ).jobs
     row = await live(sql, inserted.job.id)
     assert (row["state"], row["lease"], row["attempt"], row["client"]) == ("running", 2**63 - 1, 1, number)
     assert before <= row["attempted_at"] <= await sql.fetchval("select statement_timestamp()")
@@ -108,9 +119,11 @@ async def test_a_job_names_all_clients_that_started_it(client: Client, door: Dat
     expected: list[str] = []
     for turn in range(103):
         name, number = ("a", numbers[0]) if turn % 3 else ("b", numbers[1])
-        (job,) = await door.jobs.claim_jobs(
-            sql, lease=next(_leases), client=name, number=number, wanted={"default": 1}, kinds=["note"]
-        )
+        (job,) = (
+            await claim_jobs(
+                door.jobs, sql, lease=next(_leases), client=name, number=number, wanted={"default": 1}, kinds=["note"]
+            )
+        ).jobs
         expected = [*expected, name][-100:]
         assert job.to_job(None).attempted_by == expected
         await door.jobs.record_outcomes(sql, [Finished(job, INTERRUPTED)])
@@ -128,7 +141,7 @@ async def test_a_claim_of_nothing_takes_nothing(
     """No kinds, no pools, another pool or no free worker: no row changes."""
     inserted = await client.insert(Note())
     assert (
-        await door.jobs.claim_jobs(sql, lease=next(_leases), client="c1", number=1, wanted=wanted, kinds=kinds)
+        (await claim_jobs(door.jobs, sql, lease=next(_leases), client="c1", number=1, wanted=wanted, kinds=kinds)).jobs
     ) == []
     assert (await live(sql, inserted.job.id))["attempt"] == 0
 
@@ -464,15 +477,18 @@ async def test_a_claim_begins_at_its_mark(client: Client, door: Database, sql: C
     ]
     mark = Mark(1, early.scheduled_at, early.id)
 
-    claimed = await door.jobs.claim_jobs(
-        sql,
-        lease=next(_leases),
-        client="c1",
-        number=1,
-        wanted={"default": 9},
-        kinds=["note"],
-        marks={"default": [mark]},
-    )
+    claimed = (
+        await claim_jobs(
+            door.jobs,
+            sql,
+            lease=next(_leases),
+            client="c1",
+            number=1,
+            wanted={"default": 9},
+            kinds=["note"],
+            marks={"default": [mark]},
+        )
+    ).jobs
 
     assert [job.id for job in claimed] == [urgent.id, late.id, lazy.id]
     assert [job.id for job in await claim(door, sql)] == [early.id]
@@ -485,10 +501,10 @@ async def test_the_jobs_of_a_claim_whose_answer_was_lost_are_put_back(
     await client.insert_many([Note()] * 3)
     lost, kept = next(_leases), next(_leases)
     wanted = {"default": 2}
-    gone = await door.jobs.claim_jobs(sql, lease=lost, client="c1", number=1, wanted=wanted, kinds=["note"])
-    (other,) = await door.jobs.claim_jobs(sql, lease=kept, client="c1", number=1, wanted=wanted, kinds=["note"])
+    gone = (await claim_jobs(door.jobs, sql, lease=lost, client="c1", number=1, wanted=wanted, kinds=["note"])).jobs
+    (other,) = (await claim_jobs(door.jobs, sql, lease=kept, client="c1", number=1, wanted=wanted, kinds=["note"])).jobs
 
-    assert (await door.jobs.release_claim(sql, lost), await door.jobs.release_claim(sql, lost)) == (2, 0)
+    assert ((await door.jobs.release_claim(sql, lost))[0], (await door.jobs.release_claim(sql, lost))[0]) == (2, 0)
 
     rows = await sql.fetch("select id, state, attempt, lease from job order by id")
     assert [tuple(row) for row in rows] == [

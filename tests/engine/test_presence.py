@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 import asyncpg
 import pytest
 
+from tests.claiming import claim_jobs
 from tests.conftest import MakeClient
 from tests.waiting import PATIENCE, eventually
 from workerqueue import Client, InsertOpts, Job, JobArgs, JobState, Workers
@@ -75,7 +76,9 @@ async def a_client(door: Database, sql: Connection, name: str = "gone", *, silen
 async def claim(door: Database, sql: Connection, number: int, lease: int = 1, count: int = 100) -> list[Claimed]:
     """Claim as the client of this number."""
     wanted = {"default": count}
-    return await door.jobs.claim_jobs(sql, lease=lease, client="c", number=number, wanted=wanted, kinds=["work"])
+    return (
+        await claim_jobs(door.jobs, sql, lease=lease, client="c", number=number, wanted=wanted, kinds=["work"])
+    ).jobs
 
 
 async def states(sql: Connection) -> dict[int, str]:
@@ -173,7 +176,7 @@ async def test_a_job_without_an_attempt_left_is_discarded(door: Database, sql: C
     poison = await client.insert(Work(), InsertOpts(max_attempts=1, on_discard=Sorry(), metadata={"m": 1}))
     await claim(door, sql, number := await a_client(door, sql, silent_for=0))
     await sql.execute("update client set heartbeat_at = now() - interval '1 hour'")
-    assert await door.jobs.rescue_jobs(sql, LIMIT) == (["gone"], 0, 1)
+    assert (await door.jobs.rescue_jobs(sql, LIMIT))[:3] == (["gone"], 0, 1)
     job = await client.jobs.get(poison.job.id)
     assert job is not None
     assert (job.state, job.attempt, job.metadata) == (JobState.DISCARDED, 1, {"m": 1})
@@ -210,7 +213,7 @@ async def test_the_jobs_of_the_living_are_left_alone(door: Database, sql: Connec
             door, sql, await a_client(door, sql, f"silent for {silent_for}", silent_for=silent_for), lease, 1
         )
     rescued = await door.jobs.rescue_jobs(sql, LIMIT)
-    assert rescued == ([f"silent for {LIMIT * 2}"], 1, 0)
+    assert rescued[:3] == ([f"silent for {LIMIT * 2}"], 1, 0)
     assert sorted((await states(sql)).values()) == ["available", "running", "running"]
 
 
@@ -228,7 +231,7 @@ async def test_a_run_without_a_living_client_is_found(
         "no client at all": "update job set client = null",
     }
     await sql.execute(change[how])
-    assert await door.jobs.rescue_jobs(sql, LIMIT) == ([], 1, 0)
+    assert (await door.jobs.rescue_jobs(sql, LIMIT))[:3] == ([], 1, 0)
 
 
 async def test_the_dead_claim_nothing(door: Database, sql: Connection, client: Client) -> None:
@@ -267,9 +270,9 @@ async def test_a_completion_under_way_is_no_loss(
     completion = sql.transaction()
     await completion.start()
     assert await door.jobs.record_outcomes(sql, [Finished(run, COMPLETED)]) == {run.id}
-    assert await door.jobs.rescue_jobs(other, LIMIT) == (["gone"], 0, 0)
+    assert (await door.jobs.rescue_jobs(other, LIMIT))[:3] == (["gone"], 0, 0)
     await (completion.commit() if commits else completion.rollback())
-    assert await door.jobs.rescue_jobs(other, LIMIT) == ([], 0 if commits else 1, 0)
+    assert (await door.jobs.rescue_jobs(other, LIMIT))[:3] == ([], 0 if commits else 1, 0)
     assert await states(sql) == {inserted.job.id: "completed" if commits else "available"}
 
 
@@ -281,7 +284,7 @@ async def test_a_job_that_is_held_delays_no_other(
     await claim(door, sql, await a_client(door, sql))
     async with sql.transaction():
         await sql.execute("select from job where id = $1 for update", held)
-        assert await door.jobs.rescue_jobs(other, LIMIT) == (["gone"], 1, 0)
+        assert (await door.jobs.rescue_jobs(other, LIMIT))[:3] == (["gone"], 1, 0)
     assert await states(sql) == {held: "running", free: "available"}
 
 
@@ -299,7 +302,7 @@ async def test_a_run_claimed_anew_meanwhile_is_not_taken(
         await door.jobs.record_outcomes(sql, [Finished(run, INTERRUPTED)])
         (anew,) = await claim(door, sql, await a_client(door, sql, "new", silent_for=0), lease=2)
     await holder.close()
-    assert await rescue == (["gone"], 0, 0)
+    assert (await rescue)[:3] == (["gone"], 0, 0)
     row = await sql.fetchrow("select state, lease from job where id = $1", inserted.job.id)
     assert row is not None
     assert tuple(row) == ("running", anew.lease)
@@ -340,7 +343,7 @@ async def test_twenty_thousand_long_runs_and_one_dead_client(door: Database, sql
     )
     await client.insert_many([Work()] * 5)
     await claim(door, sql, await a_client(door, sql), lease=77)
-    assert await door.jobs.rescue_jobs(sql, LIMIT) == (["gone"], 5, 0)
+    assert (await door.jobs.rescue_jobs(sql, LIMIT))[:3] == (["gone"], 5, 0)
 
 
 async def test_the_many_runs_of_a_dead_client_are_freed_at_once(door: Database, sql: Connection) -> None:
@@ -351,7 +354,7 @@ async def test_the_many_runs_of_a_dead_client_are_freed_at_once(door: Database, 
         " from generate_series(1, 5000) as n",
         gone,
     )
-    assert await door.jobs.rescue_jobs(sql, LIMIT) == (["gone"], 5000, 0)
+    assert (await door.jobs.rescue_jobs(sql, LIMIT))[:3] == (["gone"], 5000, 0)
 
 
 # A client that was declared dead

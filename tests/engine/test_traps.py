@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
+from tests.claiming import claim_jobs
 from tests.conftest import MakeClient
 from tests.engine.jobs import Work, until_none_live, within
 from tests.waiting import PATIENCE, eventually
@@ -18,6 +19,8 @@ from workerqueue.database import Claimed, Connection, Database, Finished, Runner
 from workerqueue.database.jobs import JobTable
 from workerqueue.engine import completer as completer_module
 from workerqueue.engine.completer import MAX_BATCH, Completer
+from workerqueue.engine.turns import Turns
+from workerqueue.engine.unanswered import Unanswered
 from workerqueue.outcome import COMPLETED
 
 NOW = datetime.now(UTC)
@@ -85,9 +88,9 @@ class Durability:
         claim, record = JobTable.claim_jobs, JobTable.record_outcomes
         insert_one, insert_many = JobTable.insert_job, JobTable.insert_jobs
 
-        async def claim_jobs(self_: JobTable, connection: Connection, **kwargs: object) -> object:
+        async def claim_jobs(self_: JobTable, connection: Connection, *args: object, **kwargs: object) -> object:
             self._note("claim_jobs", await connection.fetchval("show synchronous_commit"))
-            return await claim(self_, connection, **kwargs)  # type: ignore[arg-type]  # as they came
+            return await claim(self_, connection, *args, **kwargs)  # type: ignore[arg-type]  # as they came
 
         async def record_outcomes(self_: JobTable, connection: Connection, *args: object, **kwargs: object) -> object:
             self._note("record_outcomes", await connection.fetchval("show synchronous_commit"))
@@ -152,18 +155,32 @@ class Writing:
         self.sizes: list[int] = []
         record = JobTable.record_outcomes
 
-        async def record_outcomes(jobs: JobTable, connection: Connection, runs: Sequence[Finished]) -> set[int]:
+        async def record_outcomes(
+            jobs: JobTable, connection: Connection, runs: Sequence[Finished], *, with_follow_ups: bool
+        ) -> set[int]:
+            assert with_follow_ups
             self.sizes.append(len(runs))
             self.begun.set()
             await self.gate.wait()
-            return await record(jobs, connection, runs) if for_real else {run.job.id for run in runs}
+            if for_real:
+                return await record(jobs, connection, runs)
+            return {run.job.id for run in runs}
 
         monkeypatch.setattr(JobTable, "record_outcomes", record_outcomes)
 
 
+def no_turns(door: Database) -> Turns:
+    """Give what sees to dynamic queues where there are none."""
+
+    def take(run: Claimed) -> None:
+        raise AssertionError(f"{run} waits in no dynamic queue")
+
+    return Turns(door, lambda _: None, take, Unanswered(door), lambda: None)
+
+
 def finished(job_id: int) -> Finished:
     """Give a run that has completed its job."""
-    job = Claimed(job_id, "work", "{}", "default", "default", 1, 1, 3, 60.0, NOW, NOW, NOW, None, "c1", 1)
+    job = Claimed(job_id, "work", "{}", None, "default", 1, 1, 3, 60.0, NOW, NOW, NOW, None, "c1", 1)
     return Finished(job, COMPLETED)
 
 
@@ -181,7 +198,7 @@ async def test_what_ends_while_a_batch_is_written_is_the_next_batch(
 
     door = Database(database_url, schema)
     writing = Writing(monkeypatch)
-    completer = Completer(door, on_written)
+    completer = Completer(door, no_turns(door), on_written)
     running = asyncio.create_task(completer.run())
 
     completer.add(finished(0))
@@ -301,9 +318,9 @@ async def test_two_runs_of_a_job_in_one_backlog_are_told_apart(door: Database, s
     """A stale outcome beside the current one of the same job: one is refused, the other accepted, and so is told."""
     await sql.execute("insert into job (kind) values ('work')")
     wanted = {"default": 1}
-    (stale,) = await door.jobs.claim_jobs(sql, lease=1, client="c1", number=1, wanted=wanted, kinds=["work"])
+    (stale,) = (await claim_jobs(door.jobs, sql, lease=1, client="c1", number=1, wanted=wanted, kinds=["work"])).jobs
     await sql.execute("update job set state = 'available', lease = null")  # as a rescue does
-    (current,) = await door.jobs.claim_jobs(sql, lease=2, client="c1", number=1, wanted=wanted, kinds=["work"])
+    (current,) = (await claim_jobs(door.jobs, sql, lease=2, client="c1", number=1, wanted=wanted, kinds=["work"])).jobs
     told: dict[int, bool] = {}
     both = asyncio.Event()
 
@@ -312,7 +329,7 @@ async def test_two_runs_of_a_job_in_one_backlog_are_told_apart(door: Database, s
         if len(told) == 2:
             both.set()
 
-    completer = Completer(door, on_written)
+    completer = Completer(door, no_turns(door), on_written)
     completer.add(Finished(stale, COMPLETED))
     completer.add(Finished(current, COMPLETED))
     running = asyncio.create_task(completer.run())

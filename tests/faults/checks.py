@@ -26,6 +26,10 @@ CHECKS: Final[Mapping[str, str]] = {
     "h8_early": "nothing is ready before its time",
     "h8_rescued_living": "only jobs of the dead are rescued",
     "h8_false_death": "only who was struck is declared dead",
+    "h9_overlap": "one job of a dynamic queue at a time",
+    "h9_names_left": "nothing is left of a name that is empty",
+    "h9_order": "in strict order nothing runs before what came before it is over",
+    "h10_limits": "no more run at once than a limit allows",
 }
 """What must hold, by the name of the query that finds where it does not. H7 is a figure."""
 

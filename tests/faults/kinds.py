@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
+from typing import Final
+from zlib import crc32
 
 from tests.faults.profiles import Profile
 from workerqueue import Config, Fixed, Job, JobArgs, QueueConfig, TaskConfig, Workers
@@ -62,10 +64,34 @@ class OnPurposeError(Exception):
 def config(profile: Profile) -> Config:
     """Give the task table: enough attempts that most jobs complete, and retries that come soon."""
     task = TaskConfig(max_attempts=6, retry=Fixed(0.2))
+    by_turns = task.model_copy(update={"dynamic_queue": _name})
+    tasks = {kind.kind(): by_turns if kind is Effect else task for kind in KINDS}
+    if not profile.ruled:
+        return Config(queues={"default": QueueConfig(max_workers=profile.slots)}, tasks=tasks)
+    rules: Mapping[type[Marked], Mapping[str, object]] = {
+        Effect: {"dynamic_order": "strict"},
+        Failing: {"global_limit": LIMITS["failing"]},
+        Stalling: {"partition_by": _part, "partition_limit": LIMITS["stalling"]},
+    }
     return Config(
-        queues={"default": QueueConfig(max_workers=profile.slots)},
-        tasks={kind.kind(): task for kind in KINDS},
+        queues={"default": QueueConfig(max_workers=profile.slots, global_limit=LIMITS["all"])},
+        tasks={kind.kind(): tasks[kind.kind()].model_copy(update=dict(rules.get(kind, {}))) for kind in KINDS},
     )
+
+
+LIMITS: Final[Mapping[str, int]] = {"all": 40, "failing": 7, "stalling": 2}
+"""What a ruled profile allows at once: of all jobs, of a kind, and of each part of a kind."""
+
+
+def _part(args: Stalling) -> str:
+    """Part a kind's jobs in ten."""
+    return args.token[-1]
+
+
+def _name(args: Effect) -> str:
+    """Give the dynamic queue of half of the effects: the others have a name each."""
+    number = crc32(args.token.encode())
+    return f"shared-{number % 100}" if number % 2 else f"own-{args.token}"
 
 
 def make_workers(profile: Profile, seed: int, leave_row: Leave, leave_line: Leave) -> Workers:

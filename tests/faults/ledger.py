@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tests.faults.journal import read
+from tests.faults.kinds import LIMITS
 from tests.faults.nemesis import Strike
 from workerqueue.database import Connection
 from workerqueue.job import TRANSITIONS
@@ -19,9 +20,12 @@ def script(name: str) -> str:
     return files("tests.faults").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
 
 
-async def prepare(connection: Connection) -> None:
+async def prepare(connection: Connection, *, ruled: bool = False) -> None:
     """Make the harness's tables and the audit; the queue's schema is there."""
     await connection.execute(script("ledger"))
+    if ruled:
+        rules = [(name, None if name == "all" else name, name == "stalling", most) for name, most in LIMITS.items()]
+        await _load(connection, "rule", ((*rule, True) for rule in rules))
 
 
 async def gather(

@@ -100,14 +100,14 @@ def _rescue_by_reading() -> None:
         await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311 - a race, not a secret
         await connection.execute(DECLARE, dead_after)
         await connection.execute(WRITE, lost)
-        return Rescued([], len(lost), 0)
+        return Rescued([], len(lost), 0, ())
 
     patch.object(JobTable, "rescue_jobs", rescue_jobs).start()
 
 
 def _no_rescue() -> None:
     async def rescue_jobs(_: JobTable, connection: Connection, dead_after: float) -> Rescued:
-        return Rescued([], 0, 0)
+        return Rescued([], 0, 0, ())
 
     patch.object(JobTable, "rescue_jobs", rescue_jobs).start()
 

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from unittest.mock import patch
 
 from tests.faults.journal import Entry, Journal
-from workerqueue.database import Claimed, ClientRow, Connection, Finished
+from workerqueue.database import Claimant, Claimed, ClientRow, Connection, Finished, Recorded
 from workerqueue.database.jobs import JobTable
 from workerqueue.engine.executor import Executor
 from workerqueue.outcome import Outcome
@@ -37,7 +37,7 @@ def _note_leases() -> None:
 
 
 def _note_outcomes(journal: Journal) -> None:
-    record_outcomes = JobTable.record_outcomes
+    record_outcomes, record_turns = JobTable.record_outcomes, JobTable.record_turns
 
     async def noting(
         table: JobTable, connection: Connection, runs: Sequence[Finished], *, with_follow_ups: bool = True
@@ -46,7 +46,21 @@ def _note_outcomes(journal: Journal) -> None:
         journal.add(*(_entry(run, run.job.id in accepted) for run in runs))
         return accepted
 
+    async def noting_turns(
+        table: JobTable,
+        connection: Connection,
+        runs: Sequence[Finished],
+        claimant: Claimant | None = None,
+        *,
+        lease: int = 0,
+        with_follow_ups: bool = True,
+    ) -> Recorded:
+        recorded = await record_turns(table, connection, runs, claimant, lease=lease, with_follow_ups=with_follow_ups)
+        journal.add(*(_entry(run, run.job.id in recorded.accepted) for run in runs))
+        return recorded
+
     patch.object(JobTable, "record_outcomes", noting).start()
+    patch.object(JobTable, "record_turns", noting_turns).start()
 
 
 def _entry(run: Finished, accepted: bool) -> Entry:

@@ -22,7 +22,7 @@ CAMPAIGNS: Final[Mapping[str, Callable[[int], Awaitable[list[Row]]]]] = {
 }
 """What has a workload of its own."""
 
-RELEASE: Final = ("kills", "freezes", "stops", "server", "outage", "commits", *CAMPAIGNS)
+RELEASE: Final = ("kills", "freezes", "stops", "server", "outage", "commits", "limits", *CAMPAIGNS)
 """About an hour on 2 cores."""
 
 NAMES: Final = (*PROFILES, *CAMPAIGNS, "release")

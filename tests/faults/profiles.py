@@ -48,6 +48,8 @@ class Profile:
     """How long after a kill the jobs of the dead may take to run again (p99)."""
     outage: float = 600.0
     """How long an outage of the server lasts."""
+    ruled: bool = False
+    """Whether queue, kinds and parts of kinds have limits; then strict order holds in dynamic queues as well."""
 
 
 PATIENT: Final[_Lease] = {"lease_ttl": 10, "heartbeat_interval": 3, "stalling": 0.001, "blocking": 0}
@@ -139,6 +141,19 @@ PROFILES: Final[Mapping[str, Profile]] = {
         workers=4,
         drain=120,
         **PATIENT,
+    ),
+    "limits": Profile(
+        jobs=100_000,
+        rate=220,
+        faults={"kill": 150, "freeze": 20, "terminate": 60, "cut": 40},
+        pause=(0.5, 2.5),
+        workers=8,
+        slots=10,
+        lease_ttl=2,
+        heartbeat_interval=0.4,
+        length=0.05,
+        drain=180,
+        ruled=True,
     ),
     "commits": Profile(
         jobs=100_000,

@@ -54,7 +54,7 @@ async def _ground(profile: Profile, seed: int, mutant: str | None) -> AsyncGener
         try:
             await migrate(server.url)
             async with _connection(server) as connection:
-                await ledger.prepare(connection)
+                await ledger.prepare(connection, ruled=profile.ruled)
             yield server, fleet
         finally:
             await fleet.kill_all()

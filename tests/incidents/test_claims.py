@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
 import pytest
 
+from tests.claiming import claim_jobs
 from tests.conftest import MakeClient
 from tests.engine.jobs import Other, Work, until_none_live
 from tests.waiting import eventually
-from workerqueue import Job, JobArgs, Workers
-from workerqueue.database import Connection, Database
+from workerqueue import Config, InsertOpts, Job, JobArgs, TaskConfig, Workers
+from workerqueue.database import Claimant, Connection, Database
 from workerqueue.database.jobs import JobTable
 from workerqueue.engine.idleness import Idleness
 from workerqueue.engine.marks import Marks
@@ -74,9 +76,11 @@ async def test_obans_planner_a_claim_takes_no_more_than_its_limit(
     for mode in ("force_custom_plan", "force_generic_plan", "auto"):
         await sql.execute(f"set plan_cache_mode = {mode}")
         for lease, count in enumerate([1, 7, 100]):
-            claimed = await door.jobs.claim_jobs(
-                sql, lease=lease, client="c1", number=1, wanted={"default": count}, kinds=["work"]
-            )
+            claimed = (
+                await claim_jobs(
+                    door.jobs, sql, lease=lease, client="c1", number=1, wanted={"default": count}, kinds=["work"]
+                )
+            ).jobs
             assert len(claimed) == count
 
 
@@ -106,6 +110,9 @@ SITES = {
     "a note that it is idle": [(JobTable, "mark_idle")],
     "the search for marks": [(JobTable, "find_marks")],
     "the completion": [(JobTable, "record_outcomes")],
+    "the completion that starts the next run": [(JobTable, "record_turns")],
+    "the release of what a completion started": [(JobTable, "record_turns"), (JobTable, "release_claim")],
+    "the hand-over": [(JobTable, "hand_over")],
     "the promotion": [(JobTable, "promote_due_jobs")],
 }
 
@@ -114,7 +121,10 @@ SITES = {
 async def test_dbos_742_a_committed_claim_is_run_or_released(
     make_client: MakeClient, sql: Connection, monkeypatch: pytest.MonkeyPatch, sites: list[tuple[type, str]]
 ) -> None:
-    """The answer of each step of the path is lost three times: every job runs once, on its first attempt."""
+    """The answer of each step of the path is lost three times: every job runs once, on its first attempt.
+
+    A third of the jobs waits in dynamic queues, another in dynamic queues of strict order.
+    """
     for owner, name in sites:
         lose_answers(monkeypatch, owner, name, 3)
     monkeypatch.setattr(Marks, "note", always)
@@ -125,8 +135,14 @@ async def test_dbos_742_a_committed_claim_is_run_or_released(
     async def work(job: Job[Work]) -> None:
         runs[job.id] += 1
 
-    client = make_client(workers)
-    await client.insert_many([Work()] * 30)
+    @workers.worker
+    async def in_order(job: Job[Other]) -> None:
+        runs[job.id] += 1
+
+    client = make_client(workers, config=Config(tasks={"other": TaskConfig(dynamic_order="strict")}))
+    await client.insert_many([Work()] * 10)
+    await client.insert_many([(Work(), InsertOpts(dynamic_queue=f"runs-{n % 3}")) for n in range(10)])
+    await client.insert_many([(Other(), InsertOpts(dynamic_queue=f"steps-{n % 3}")) for n in range(10)])
     await client.start()
     await until_none_live(sql)
     assert runs == dict.fromkeys(runs, 1)
@@ -143,18 +159,18 @@ async def test_dbos_759_a_claim_that_commits_after_its_connection_was_lost_is_re
     claim, release = JobTable.claim_jobs, JobTable.release_claim
     looks = 0
 
-    async def claim_and_lose(jobs: JobTable, connection: Connection, **named: Any) -> object:
+    async def claim_and_lose(jobs: JobTable, connection: Connection, claimant: Claimant, **named: Any) -> object:
         monkeypatch.setattr(JobTable, "claim_jobs", claim)
         await claiming.start()
-        assert await claim(jobs, server, **named)
+        assert await claim(jobs, server, claimant, **named)
         raise DatabaseUnavailableError("the answer was lost")
 
-    async def release_and_commit(jobs: JobTable, connection: Connection, lease: int) -> int:
+    async def release_and_commit(jobs: JobTable, connection: Connection, lease: int) -> tuple[int, Sequence[str]]:
         nonlocal looks
         looks += 1
         released = await release(jobs, connection, lease)
         if looks == 1:
-            assert released == 0
+            assert released[0] == 0
             await claiming.commit()
         return released
 

@@ -17,6 +17,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from tests.claiming import claim_jobs, hand_over, record
 from tests.conftest import MakeClient
 from tests.engine.jobs import Work
 from workerqueue import InsertOpts, JobState
@@ -36,6 +37,9 @@ AT_ONCE: Final = 3
 LIVING: Final = 1
 LOST: Final = 2
 """The number of a client that is declared dead while its runs end."""
+
+NAMES: Final = ["a", "b", "c"]
+"""Of dynamic queues."""
 
 WAITS_FOR_NOBODY: Final = "for update skip locked"
 
@@ -58,15 +62,20 @@ class Crowd:
         self._sessions = list(sessions)
         self._chance = chance
 
-    async def meet_often(self, times: int) -> None:
+    async def meet_often(self, times: int, *, names: Sequence[str] = ()) -> None:
         """Do so again and again."""
         for _ in range(times):
-            await self.meet()
+            await self.meet(names)
 
-    async def meet(self) -> None:
-        """Have every job claimed; then end, release, rescue, promote and claim them, all at once."""
-        await self._sql.execute("truncate job, job_finalized")
-        await self._sql.execute("insert into job (kind) select 'work' from generate_series(1, $1::integer)", JOBS)
+    async def meet(self, names: Sequence[str]) -> None:
+        """Have every job claimed; then end, release, rescue, promote, hand over and claim them, all at once."""
+        await self._sql.execute("truncate job, job_finalized, dynamic_queue")
+        await self._sql.execute(
+            "insert into job (kind, queue)"
+            " select 'work', ($2::text[])[n % nullif(cardinality($2::text[]), 0) + 1] from generate_series(1, $1::integer) as n",
+            JOBS,
+            names,
+        )
         await self._sql.execute("update client set heartbeat_at = now(), ended_at = null, ended_as = null")
         ended, dying, lost, released = [
             await self._claim(lease, number) for lease, number in enumerate((LIVING, LOST, LOST, LIVING), 1)
@@ -81,6 +90,7 @@ class Crowd:
                 crowd.create_task(self._jobs.release_claim(next(sessions), released[0].lease))
                 crowd.create_task(self._jobs.rescue_jobs(next(sessions), 3600.0))
                 crowd.create_task(self._jobs.promote_due_jobs(next(sessions), JOBS))
+                crowd.create_task(self._hand_over(next(sessions), self._shuffled(names)))
             crowd.create_task(self._claim(LEASES + 1, LIVING, next(sessions)))
         assert accepted <= Counter(run.job.id for run in runs)
         assert accepted >= Counter(job.id for job in ended)
@@ -89,18 +99,44 @@ class Crowd:
         assert len({row["id"] for row in there}) == len(there) == JOBS
 
     async def _claim(self, lease: int, number: int, session: Connection | None = None) -> list[Claimed]:
-        return await self._jobs.claim_jobs(
+        claim = await claim_jobs(
+            self._jobs,
             session or self._sql,
             lease=lease,
             client=f"c{number}",
             number=number,
             wanted={"default": JOBS // LEASES},
             kinds=["work"],
+            limits={"work": JOBS},
         )
+        return claim.jobs
 
     async def _end(self, session: Connection, runs: Sequence[Finished], accepted: Counter[int]) -> None:
         for begin in range(0, len(runs), 40):
-            accepted.update(await self._jobs.record_outcomes(session, runs[begin : begin + 40]))
+            batch = runs[begin : begin + 40]
+            recorded = await record(
+                self._jobs,
+                session,
+                batch,
+                lease=LEASES + 2,
+                client=f"c{LIVING}",
+                number=LIVING,
+                pools=["default"],
+                kinds=["work"],
+            )
+            accepted.update(recorded.accepted)
+
+    async def _hand_over(self, session: Connection, names: Sequence[str]) -> None:
+        await hand_over(
+            self._jobs,
+            session,
+            names,
+            lease=LEASES + 3,
+            client=f"c{LIVING}",
+            number=LIVING,
+            pools=["default"],
+            kinds=["work"],
+        )
 
     def _shuffled(self, items: Sequence[T]) -> list[T]:
         return self._chance.sample(items, len(items))
@@ -113,7 +149,7 @@ async def crowd(door: Database, database_url: str, schema: str, sql: Connection)
         await door.jobs.register_client(sql, ClientRow(f"lost{n}", "h", 1, [], []))
     async with AsyncExitStack() as stack:
         settings = {"deadlock_timeout": "10ms"}
-        sessions = [await asyncpg.connect(database_url, server_settings=settings) for _ in range(4 * AT_ONCE + 1)]
+        sessions = [await asyncpg.connect(database_url, server_settings=settings) for _ in range(5 * AT_ONCE + 1)]
         for session in sessions:
             stack.push_async_callback(session.close)
         chance = random.Random(36)  # noqa: S311 - to be the same each time, not a secret
@@ -123,6 +159,11 @@ async def crowd(door: Database, database_url: str, schema: str, sql: Connection)
 async def test_hatchet_3864_what_is_done_at_once_to_the_same_jobs_never_deadlocks(crowd: Crowd) -> None:
     """Outcomes in any order, releases, rescues, promotions and claims: each is answered, and no job is lost."""
     await crowd.meet_often(ROUNDS)
+
+
+async def test_what_is_done_at_once_to_the_same_dynamic_queues_never_deadlocks(crowd: Crowd) -> None:
+    """The same, where each takes its turn by the rows of dynamic queues, too, and ends start others."""
+    await crowd.meet_often(ROUNDS, names=NAMES)
 
 
 async def test_a_lock_order_of_its_own_is_found(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ from workerqueue.maintenance.pruner import prune_clients
 from workerqueue.maintenance.reindexer import is_bloated, rebuild_bloated_indexes
 from workerqueue.maintenance.sweeper import free_stranded_jobs
 
+ALL_INDEXES = {"job_pkey", "job_ready", "job_lane", "job_counted", "job_turn", "job_due"}
+
 
 @pytest.fixture
 async def other(database_url: str, schema: str) -> AsyncGenerator[Connection]:
@@ -173,7 +175,7 @@ async def test_a_bloated_index_is_rebuilt_while_jobs_come(
     await rebuilding
     after = await sizes(sql)
     assert before["job_ready"] > 20 > after["job_ready"]
-    assert set(after) == {"job_pkey", "job_ready", "job_due"}
+    assert set(after) == ALL_INDEXES
     assert await sql.fetchval("select count(*) from job") == inserted
 
 
@@ -207,12 +209,12 @@ async def test_what_a_cut_off_rebuilding_left_is_dropped_river_1297(
 
         await eventually(cancelled)
         await holding.rollback()
-    artefacts = set(await sizes(sql)) - {"job_pkey", "job_ready", "job_due"}
+    artefacts = set(await sizes(sql)) - ALL_INDEXES
     assert artefacts
     monkeypatch.setattr(reindexer, "TIMEOUT", 30.0)
     monkeypatch.setattr(reindexer, "DROP_TIMEOUT", 30.0)
     await rebuild_bloated_indexes(door)
-    assert set(await sizes(sql)) == {"job_pkey", "job_ready", "job_due"}
+    assert set(await sizes(sql)) == ALL_INDEXES
     assert (await sizes(sql))["job_ready"] < 20
 
 
@@ -224,7 +226,7 @@ async def test_two_reindexers_at_once_leave_good_indexes(
     await bloat(sql)
     await asyncio.gather(*(rebuild_bloated_indexes(door) for _ in range(2)), return_exceptions=True)
     await rebuild_bloated_indexes(door)
-    assert set(await sizes(sql)) == {"job_pkey", "job_ready", "job_due"}
+    assert set(await sizes(sql)) == ALL_INDEXES
     assert (await sizes(sql))["job_ready"] < 20
     assert await sql.fetchval("select bool_and(indisvalid) from pg_index where indrelid = 'job'::regclass")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from tests.model.machine import Model, New, Row
+from tests.model.machine import Model, New, Row, Turn
 from workerqueue import InsertOpts, JobArgs
 from workerqueue.config import Config
 from workerqueue.database import Connection
@@ -20,6 +20,7 @@ SILENCE: Final = HOUR
 READ: Final = """
     select a.args->>'token' as token, a.id, a.kind, a.queue, a.pool, a.state, a.priority, a.attempt, a.max_attempts,
            a.scheduled_at, a.attempted_by, a.errors, a.output, job.lease,
+           coalesce(job.state = 'waiting', false) as waits,
            (a.finalized_at is not null) = (a.state in ('completed', 'cancelled', 'discarded')) as is_home
     from job_all a left join job on job.id = a.id
 """
@@ -27,6 +28,15 @@ READ_CLIENTS: Final = """
     select number,
            coalesce(ended_as, case when heartbeat_at < now() - interval '1 hour' then 'silent' else 'beating' end)
     from client
+"""
+READ_TURNS: Final = """
+    select name, waiting, strict,
+           array(
+               select coalesce(a.args->>'token', held.id::text)
+               from unnest(jobs) with ordinality as held (id, place) left join job_all a on a.id = held.id
+               order by place
+           ) as jobs
+    from dynamic_queue
 """
 FALL_SILENT: Final = "update client set heartbeat_at = now() - interval '2 hours' where number = $1"
 PASS_TIME: Final = "update job set scheduled_at = scheduled_at - make_interval(secs => $1)"
@@ -44,6 +54,12 @@ class Other(Plain):
     @classmethod
     def kind(cls) -> str:
         return "other"
+
+
+class Ordered(Plain):
+    @classmethod
+    def kind(cls) -> str:
+        return "ordered"
 
 
 class Sorry(Plain):
@@ -72,8 +88,10 @@ class SorryParked(Plain):
         return InsertOpts(pending=True)
 
 
-CLASSES: Final = {each.kind(): each for each in (Plain, Other, Sorry, SorryLater, SorryParked)}
+CLASSES: Final = {each.kind(): each for each in (Plain, Other, Ordered, Sorry, SorryLater, SorryParked)}
 KINDS: Final = [*CLASSES]
+STRICT: Final = ["ordered"]
+"""Kinds that hold up their dynamic queues until they are over."""
 _resolver: Final = Resolver(Config(), strict=False)
 
 
@@ -108,13 +126,16 @@ class Seen(NamedTuple):
     output: str | None
     hour: int
     """In how many hours from the beginning it is due."""
+    waits: bool
+    """Whether it is pending for its turn, and was not parked by hand."""
 
 
 class Tables(NamedTuple):
-    """All jobs by their tokens, and all clients."""
+    """All jobs by their tokens, all clients, and all dynamic queues in use by their names."""
 
     jobs: dict[str, Seen]
     clients: dict[int, str]
+    turns: dict[str, Turn]
     order: list[set[str]]
     """The jobs in the order in which they fall due; those that do so at once together."""
     ids: dict[str, int]
@@ -140,10 +161,14 @@ async def read(sql: Connection, began: datetime) -> Tables:
             errors=tuple((entry["attempt"], entry["type"]) for entry in json.loads(row["errors"] or "[]")),
             output=row["output"],
             hour=round((row["scheduled_at"] - began).total_seconds() / HOUR),
+            waits=row["waits"],
         )
     clients = {row[0]: row[1] for row in await sql.fetch(READ_CLIENTS)}
+    turns = {
+        row["name"]: Turn(tuple(row["jobs"]), row["waiting"], row["strict"]) for row in await sql.fetch(READ_TURNS)
+    }
     order = _in_order((row["token"], (row["scheduled_at"] - began).total_seconds()) for row in rows)
-    return Tables(jobs, clients, order, {row["token"]: row["id"] for row in rows})
+    return Tables(jobs, clients, turns, order, {row["token"]: row["id"] for row in rows})
 
 
 def expected(model: Model) -> Tables:
@@ -163,12 +188,14 @@ def expected(model: Model) -> Tables:
             errors=row.errors,
             output=row.output,
             hour=round(row.due / HOUR),
+            waits=row.waits,
         )
         for token, row in model.rows.items()
     }
     order = _in_order((token, row.due) for token, row in model.rows.items())
     ids = {token: row.id for token, row in model.rows.items()}
-    return Tables(jobs, {number: state.value for number, state in model.clients.items()}, order, ids)
+    clients = {number: client.state.value for number, client in model.clients.items()}
+    return Tables(jobs, clients, model.turns, order, ids)
 
 
 def _starters(row: Row) -> tuple[int, ...]:

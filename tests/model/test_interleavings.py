@@ -10,12 +10,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import asyncpg
 import pytest
 
+from tests.claiming import claim_jobs
 from tests.model.machine import New
+from tests.model.meeting import connections, until_done_or_blocked
 from tests.model.tables import HOUR, KINDS, SILENCE, Seen, read, to_insert
 from tests.waiting import PATIENCE
 from workerqueue import JobState
@@ -59,9 +60,11 @@ Call = Callable[[JobTable, Connection], Awaitable[object]]
 
 async def claim(jobs: JobTable, sql: Connection, number: int) -> object:
     """Claim all that is ready."""
-    claimed = await jobs.claim_jobs(
-        sql, lease=90 + number, client=f"c{number}", number=number, wanted={"default": 100}, kinds=KINDS
-    )
+    claimed = (
+        await claim_jobs(
+            jobs, sql, lease=90 + number, client=f"c{number}", number=number, wanted={"default": 100}, kinds=KINDS
+        )
+    ).jobs
     return sorted(job.args for job in claimed)
 
 
@@ -171,7 +174,7 @@ class Stage:
         await transaction.start()
         answers = {"0": await STATEMENTS[one](self.jobs, self.first)}
         running = asyncio.ensure_future(STATEMENTS[other](self.jobs, self.second))
-        await self._until_done_or_blocked(running)
+        await until_done_or_blocked(running, self.second, self.watch)
         await (transaction.commit() if commit else transaction.rollback())
         async with asyncio.timeout(PATIENCE):
             answers["1"] = await running
@@ -182,14 +185,6 @@ class Stage:
         await STATEMENTS[name](self.jobs, self.second)
         return await self.end({}, swept=False)
 
-    async def _until_done_or_blocked(self, running: asyncio.Future[Any]) -> None:
-        pid = self.second.get_server_pid()
-        async with asyncio.timeout(PATIENCE):
-            while not running.done():
-                if self.first.get_server_pid() in await self.watch.fetchval("select pg_blocking_pids($1)", pid):
-                    return
-                await asyncio.wait([running], timeout=0.001)
-
 
 def _placed(names: tuple[str, ...]) -> list[tuple[int, str]]:
     return list(enumerate(names))
@@ -198,13 +193,10 @@ def _placed(names: tuple[str, ...]) -> list[tuple[int, str]]:
 @pytest.fixture
 async def stage(database_url: str, schema: str) -> AsyncGenerator[Stage]:
     """Three connections to the test's schema, none of which waits for ever."""
-    settings = {"search_path": schema, "lock_timeout": f"{PATIENCE}s", "deadlock_timeout": "100ms"}
-    first, second, watch = [await asyncpg.connect(database_url, server_settings=settings) for _ in range(3)]
-    await watch.execute("alter table job alter column id restart with 1000")
-    began = await watch.fetchval("select now()")
-    yield Stage(schema, Database(database_url, schema).jobs, first, second, watch, began)
-    for connection in (first, second, watch):
-        await connection.close()
+    async with connections(database_url, schema, 3) as (first, second, watch):
+        await watch.execute("alter table job alter column id restart with 1000")
+        began = await watch.fetchval("select now()")
+        yield Stage(schema, Database(database_url, schema).jobs, first, second, watch, began)
 
 
 @pytest.mark.parametrize("one", STATEMENTS)

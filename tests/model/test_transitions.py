@@ -7,12 +7,29 @@ from dataclasses import replace
 
 import pytest
 
-from tests.model.machine import Claim, End, Event, FallDue, Lose, New, PutBack, Refusal, Release, Row, insert, step
+from tests.model.machine import (
+    Claim,
+    End,
+    Event,
+    FallDue,
+    HaveTurn,
+    Lose,
+    New,
+    PutBack,
+    Refusal,
+    Release,
+    Row,
+    SetAside,
+    insert,
+    step,
+)
 from workerqueue.job import FINAL, TRANSITIONS, JobState
 
 LEASE = 7
 EVENTS: list[Event] = [
     Claim(8, 2),
+    SetAside(),
+    HaveTurn(),
     End(LEASE, "complete"),
     End(LEASE, "fail", 60.0, "ValueError"),
     End(LEASE, "discard", error="JobDiscard"),
@@ -28,10 +45,11 @@ EVENTS: list[Event] = [
 
 
 def rows(state: JobState) -> list[Row]:
-    """Give a job in a state: with attempts left and on its last one."""
+    """Give a job in a state: with attempts left and on its last one; a pending one parked, or waiting for its turn."""
     running = state is JobState.RUNNING
     row = Row(New("a"), state, due=0.0, attempt=1, lease=LEASE if running else None, client=1)
-    return [row, replace(row, attempt=3)]
+    pending = [replace(row, waits=True)] if state is JobState.PENDING else []
+    return [row, replace(row, attempt=3), *pending]
 
 
 def test_every_transition_of_the_table_is_made_and_no_other() -> None:
@@ -72,6 +90,13 @@ def test_attempts_count_what_the_table_says() -> None:
     taken_back = {("End", "snooze"), ("End", "interrupt"), ("PutBack", "")}
     assert {key for key, change in changes.items() if change == -1} == taken_back
     assert {key for key, change in changes.items() if change == 1} == {("Claim", "")}
+
+
+def test_what_waits_for_its_turn_is_not_what_was_parked() -> None:
+    """A turn moves the one, a release by hand the other; nothing else moves either, and no job waits anywhere else."""
+    by_event = {(row.waits, type(event)) for row, event, _ in moves() if row.state is JobState.PENDING}
+    assert by_event == {(False, Release), (True, Claim), (True, HaveTurn)}
+    assert all(after.waits == isinstance(event, SetAside) for _, event, after in moves())
 
 
 def test_what_is_not_due_waits() -> None:

@@ -572,6 +572,7 @@ def test_the_follow_up_is_a_whole_insert() -> None:
         "kind": "cleanUp",
         "args": {"run": 'r"1'},
         "queue": 'clean-r"1',
+        "lane": None,
         "pool": "slow",
         "priority": -3,
         "max_attempts": 9,

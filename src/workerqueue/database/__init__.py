@@ -7,27 +7,40 @@ from workerqueue.database.connection import Database
 from workerqueue.database.driver_errors import RefusedDataError, in_our_words
 from workerqueue.database.jobs import JobTable
 from workerqueue.database.migrate import Migration, Migrations, migrate, migrations_script
+from workerqueue.database.queues import CHANGED, QueueTable
 from workerqueue.database.reconnect import keep_trying
 from workerqueue.database.rows import (
     Beat,
+    Choice,
+    Claim,
+    Claimant,
     Claimed,
     ClientRow,
     Finished,
+    HandedOver,
     Inserted,
     KnownInsert,
     Mark,
+    QueueChange,
+    Recorded,
     Rescued,
+    Room,
     StoredJob,
     Walked,
     WorkingClient,
 )
+from workerqueue.database.turns import let_others_run
 from workerqueue.database.url import database_is_named
 
 __all__ = [
+    "CHANGED",
     "RESIGNED",
     "AsyncpgRunner",
     "Beat",
+    "Choice",
     "ChoreTable",
+    "Claim",
+    "Claimant",
     "Claimed",
     "ClientRow",
     "Connection",
@@ -36,6 +49,7 @@ __all__ = [
     "Deleted",
     "Election",
     "Finished",
+    "HandedOver",
     "Index",
     "Inserted",
     "JobTable",
@@ -44,8 +58,12 @@ __all__ = [
     "Migration",
     "Migrations",
     "Pool",
+    "QueueChange",
+    "QueueTable",
+    "Recorded",
     "RefusedDataError",
     "Rescued",
+    "Room",
     "Runner",
     "StoredJob",
     "Walked",
@@ -54,6 +72,7 @@ __all__ = [
     "in_callers_transaction",
     "in_our_words",
     "keep_trying",
+    "let_others_run",
     "migrate",
     "migrations_script",
 ]

@@ -20,6 +20,7 @@ from workerqueue.database.driver_errors import UNAVAILABLE, in_our_words
 from workerqueue.database.jobs import JobTable
 from workerqueue.database.kept import KeptConnections
 from workerqueue.database.listening import Listener
+from workerqueue.database.queues import QueueTable
 from workerqueue.database.session import change_settings, close, has_own_session, terminate
 from workerqueue.database.statements import quoted_schema
 from workerqueue.database.url import find_database_url, url_can_be_read
@@ -79,6 +80,7 @@ class Database:
         self.channel = f"workerqueue_{digest}"
         self.jobs = JobTable(schema, self.channel)
         self.chores = ChoreTable(schema, self.channel)
+        self.queues = QueueTable(schema, self.channel)
         self._callers = CallersPool(source) if isinstance(source, asyncpg.Pool) else None
         if connector is None:
             connector = Connector(None if isinstance(source, asyncpg.Pool) else source or find_database_url(), name)

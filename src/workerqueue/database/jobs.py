@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from itertools import accumulate
 from operator import attrgetter
-from typing import Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
 from uuid import UUID
 
 from workerqueue.config import PRIORITIES
@@ -15,13 +16,17 @@ from workerqueue.database.driver_errors import in_our_words
 from workerqueue.database.rows import (
     NO_MARK,
     Beat,
+    Claim,
+    Claimant,
     Claimed,
     ClientRow,
     Finished,
+    HandedOver,
     Inserted,
     InsertedOnce,
     KnownInsert,
     Mark,
+    Recorded,
     Rescued,
     StoredJob,
     Walked,
@@ -30,6 +35,11 @@ from workerqueue.database.rows import (
 from workerqueue.database.statements import statement
 from workerqueue.options import NewJob
 from workerqueue.outcome import COMPLETED, Outcome
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    Record: TypeAlias = asyncpg.Record
 
 A = TypeVar("A")
 
@@ -74,6 +84,7 @@ class JobTable:
                 terms.metadata_json,
                 terms.on_discard,
                 self._channel,
+                job.lane,
                 timeout=timeout,
             )
         job_id, at, _ = cast("tuple[int, datetime, object]", rows[0])
@@ -83,7 +94,7 @@ class JobTable:
         """Insert one or more jobs."""
         sql = statement("insert_jobs", self._schema)
         with in_our_words(self._schema):
-            rows = await runner.fetch(sql, *_parameters(jobs), self._channel, timeout=timeout)
+            rows = await runner.fetch(sql, *_parameters(jobs), self._channel, _lanes(jobs), timeout=timeout)
         ids, at, _ = cast("tuple[list[int], datetime, object]", rows[0])
         return Inserted(ids, at)
 
@@ -92,7 +103,7 @@ class JobTable:
         insert_ids = [None if job.insert_id is None else str(job.insert_id) for job in jobs]
         sql = statement("insert_jobs_once", self._schema)
         with in_our_words(self._schema):
-            rows = await runner.fetch(sql, *_parameters(jobs), self._channel, insert_ids, timeout=timeout)
+            rows = await runner.fetch(sql, *_parameters(jobs), self._channel, _lanes(jobs), insert_ids, timeout=timeout)
         ids, at, _ = cast("tuple[list[int | None], datetime, object]", rows[0])
         return InsertedOnce(ids, at)
 
@@ -148,22 +159,20 @@ class JobTable:
             rows = await connection.fetch(
                 statement("rescue_jobs", self._schema), dead_after, self._channel, timeout=CALL_TIMEOUT
             )
-        return Rescued._make(rows[0][:3])
+        return Rescued._make(rows[0][:4])
 
     async def claim_jobs(
         self,
         connection: Connection,
+        claimant: Claimant,
         *,
         lease: int,
-        client: str,
-        number: int,
         wanted: Mapping[str, int],
-        kinds: Collection[str],
         marks: Mapping[str, Sequence[Mark]] | None = None,
-    ) -> list[Claimed]:
+    ) -> Claim:
         """Claim up to the wanted number of each pool's ready jobs, in the order they are to run.
 
-        The client comes by its id and by the number that it registered under.
+        What does not have its turn in its dynamic queue is set aside.
 
         What lies before a mark of a pool, at the mark's priority, is not looked at; a pool's marks are in order, one
         for a priority.
@@ -176,10 +185,9 @@ class JobTable:
             rows = await connection.fetch(
                 sql,
                 lease,
-                number,
+                *claimant.parameters,
                 list(wanted),
                 list(wanted.values()),
-                list(kinds),
                 [end - len(of_pool) for end, of_pool in zip(last, by_pool, strict=True)],
                 last,
                 [mark.priority for mark in begins],
@@ -188,10 +196,19 @@ class JobTable:
                 [end for of_pool in by_pool for end in (*(mark.priority for mark in of_pool), PRIORITIES.stop)],
                 timeout=CALL_TIMEOUT,
             )
-        claimed = [Claimed._make((*row, client, lease)) for row in rows]
-        # An UPDATE returns its rows in no order.
-        claimed.sort(key=lambda job: (job.priority, job.scheduled_at, job.id))
-        return claimed
+        return _claim(rows, claimant, lease)
+
+    async def claim_chosen(
+        self, connection: Connection, claimant: Claimant, ids: Collection[int], *, lease: int
+    ) -> Claim:
+        """Claim jobs that rules have chosen, as far as they are still there, in their order; what has no turn waits."""
+        sql = statement("claim_chosen", self._schema)
+        with in_our_words(self._schema):
+            rows = await connection.fetch(sql, lease, *claimant.parameters, list(ids), timeout=CALL_TIMEOUT)
+        claim = _claim(rows, claimant, lease)
+        place = {job_id: place for place, job_id in enumerate(ids)}
+        claim.jobs.sort(key=lambda job: place[job.id])
+        return claim
 
     async def find_marks(self, connection: Connection, *, pools: Collection[str], seen_ago: float) -> Walked:
         """Tell what a look at these pools walked over that was complete so many seconds ago."""
@@ -213,31 +230,68 @@ class JobTable:
         with in_our_words(self._schema):
             await connection.execute(statement("unmark_idle", self._schema), client, timeout=CALL_TIMEOUT)
 
-    async def release_claim(self, connection: Connection, lease: int) -> int:
-        """Put back the jobs of a claim whose answer was lost, and say how many there were."""
+    async def release_claim(self, connection: Connection, lease: int) -> tuple[int, Sequence[str]]:
+        """Put back the jobs of a claim whose answer was lost.
+
+        Returns:
+            How many there were, and the dynamic queues in which somebody must see to the next job.
+        """
         sql = statement("release_claim", self._schema)
         with in_our_words(self._schema):
-            released: int = (await connection.fetch(sql, lease, self._channel, timeout=CALL_TIMEOUT))[0]["released"]
-        return released
+            row = (await connection.fetch(sql, lease, self._channel, timeout=CALL_TIMEOUT))[0]
+        return row["released"], row["turns"] or ()
+
+    async def hand_over(
+        self, connection: Connection, queues: Collection[str], claimant: Claimant | None = None, *, lease: int = 0
+    ) -> HandedOver:
+        """See to the next jobs of dynamic queues: the claimant's, where there is one that can run them."""
+        sql = statement("hand_over", self._schema)
+        with in_our_words(self._schema):
+            rows = await connection.fetch(
+                sql, list(queues), lease, *_taking_over(claimant), self._channel, timeout=CALL_TIMEOUT
+            )
+        row = rows[0]
+        return HandedOver(Claimed.from_json(row["runs"], claimant.client if claimant else "", lease), row["again"])
+
+    async def list_turns(self, connection: Connection, limit: int) -> list[str]:
+        """List dynamic queues that stand still though a job waits there."""
+        with in_our_words(self._schema):
+            rows = await connection.fetch(statement("list_turns", self._schema), limit, timeout=CALL_TIMEOUT)
+        return [row["name"] for row in rows]
 
     async def record_outcomes(
         self, connection: Connection, runs: Sequence[Finished], *, with_follow_ups: bool = True
     ) -> set[int]:
-        """Write how runs ended and give the ids of those whose lease was still good."""
-        # One order for all writers of many rows, so that no two wait for each other.
-        runs = sorted(runs, key=_ID)
+        """Write how runs ended that wait in no dynamic queue, and give the ids of those whose lease was still good."""
         sql = statement("record_outcomes", self._schema)
+        with in_our_words(self._schema):
+            rows = await connection.fetch(sql, *_ended(runs), self._channel, with_follow_ups, timeout=CALL_TIMEOUT)
+        return set(rows[0]["accepted"] or ())
+
+    async def record_turns(
+        self,
+        connection: Connection,
+        runs: Sequence[Finished],
+        claimant: Claimant | None = None,
+        *,
+        lease: int = 0,
+        with_follow_ups: bool = True,
+    ) -> Recorded:
+        """Write how runs of dynamic queues ended; the next ones are the claimant's, where there is one."""
+        sql = statement("record_turns", self._schema)
         with in_our_words(self._schema):
             rows = await connection.fetch(
                 sql,
-                [run.job.id for run in runs],
-                [run.job.lease for run in runs],
-                *_columns([run.outcome for run in runs]),
+                *_ended(runs),
                 self._channel,
                 with_follow_ups,
+                lease,
+                *_taking_over(claimant),
                 timeout=CALL_TIMEOUT,
             )
-        return set(rows[0]["accepted"] or ())
+        row = rows[0]
+        next_runs = Claimed.from_json(row["runs"], claimant.client if claimant else "", lease)
+        return Recorded(set(row["accepted"]), next_runs, row["turns"])
 
     async def promote_due_jobs(self, connection: Connection, limit: int) -> tuple[int, float | None]:
         """Make at most `limit` jobs available whose time has come.
@@ -290,6 +344,32 @@ class JobTable:
         return StoredJob._make(rows[0]) if rows else None
 
 
+def _claim(rows: Sequence[Record], claimant: Claimant, lease: int) -> Claim:
+    """Read what a claim answers: jobs, and without a kind those that were set aside."""
+    claimed = [Claimed._make((*row, claimant.client, lease)) for row in rows if row[1] is not None]
+    # An UPDATE returns its rows in no order.
+    claimed.sort(key=lambda job: (job.priority, job.scheduled_at, job.id))
+    if len(claimed) == len(rows):
+        return Claim(claimed, {}, ())
+    aside = [row for row in rows if row[1] is None]
+    strict = {row["queue"] for row in aside if row["args"] in claimant.strict}
+    return Claim(claimed, Counter(row["pool"] for row in aside), strict)
+
+
+def _taking_over(claimant: Claimant | None) -> tuple[object, ...]:
+    """Give what says who runs the next jobs of dynamic queues: nobody here, or a claimant without rules."""
+    if claimant is None:
+        return None, [], []
+    return claimant.number, list(claimant.plain_pools), list(claimant.plain_kinds)
+
+
+def _ended(runs: Sequence[Finished]) -> tuple[object, ...]:
+    """Give how runs ended, in the one order for all writers of many rows, so that no two wait for each other."""
+    runs = sorted(runs, key=_ID)
+    ids, leases = [run.job.id for run in runs], [run.job.lease for run in runs]
+    return ids, leases, *_columns([run.outcome for run in runs])
+
+
 def _parameters(jobs: Sequence[NewJob]) -> tuple[object, ...]:
     """Give what statements that insert many read: args, queues, the place of each job's terms, and the terms."""
     numbers: dict[str, int] = {}
@@ -301,6 +381,11 @@ def _parameters(jobs: Sequence[NewJob]) -> tuple[object, ...]:
         terms if len(numbers) > 1 else None,
         f"[{','.join(numbers)}]",
     )
+
+
+def _lanes(jobs: Sequence[NewJob]) -> list[str | None] | None:
+    lanes = [job.lane for job in jobs]
+    return lanes if any(lanes) else None
 
 
 def _partition(day: date) -> str:

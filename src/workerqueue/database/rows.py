@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple, TypeVar, cast
+from functools import cached_property
+from typing import Final, NamedTuple, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
 from pydantic_core import to_json
 
 from workerqueue.config import PRIORITIES
@@ -140,6 +142,8 @@ class Rescued(NamedTuple):
     returned: int
     discarded: int
     """Jobs whose last attempt it was."""
+    turns: Sequence[str]
+    """Dynamic queues in which somebody must see to the next job."""
 
 
 class Mark(NamedTuple):
@@ -199,6 +203,11 @@ class Claimed(NamedTuple):
     client: str
     lease: int
 
+    @classmethod
+    def from_json(cls, runs: str | None, client: str, lease: int) -> list[Self]:
+        """Read what a statement gives as a JSON array of arrays, or as nothing."""
+        return [cls(*row, client, lease) for row in _RUNS.validate_json(runs)] if runs else []
+
     def __repr__(self) -> str:
         return f"Claimed(id={self.id}, kind={self.kind!r})"  # what else it holds may be secret
 
@@ -244,6 +253,105 @@ class Claimed(NamedTuple):
             tags=extras.tags or [],
             metadata=extras.metadata or {},
         )
+
+
+_RUNS: Final = TypeAdapter(
+    list[tuple[int, str, str, str | None, str, int, int, int, float, datetime, datetime, datetime, str | None]]
+)
+
+
+@dataclass(frozen=True)
+class Claimant:
+    """Who claims, and what of."""
+
+    client: str
+    """Its id."""
+    number: int
+    """The number that it registered under."""
+    pools: Sequence[str]
+    kinds: Sequence[str]
+    limits: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How many jobs of a kind may run at once in one dynamic queue, where that is not one."""
+    strict: Collection[str] = ()
+    """Kinds whose dynamic queues are held up by a job that will be tried again."""
+    plain_pools: Sequence[str] = ()
+    """The pools that no rule counts the jobs of: the next job of a dynamic queue may be run there at once."""
+    plain_kinds: Sequence[str] = ()
+
+    is_counted: bool = False
+    """Whether limits count what it claims."""
+
+    @cached_property
+    def parameters(self) -> tuple[object, ...]:
+        """What claims read."""
+        limits = [self.limits.get(kind, 1) for kind in self.kinds]
+        strict = [kind in self.strict for kind in self.kinds]
+        return self.number, list(self.kinds), limits, strict, list(self.pools), self.is_counted or None
+
+
+class Claim(NamedTuple):
+    """What a claim took."""
+
+    jobs: list[Claimed]
+    aside: Mapping[str, int]
+    """By pool, how many more were ready, and wait for their turn in a dynamic queue now."""
+    turns: Collection[str]
+    """Dynamic queues in strict order, in which somebody must see to the next job."""
+
+
+class Choice(NamedTuple):
+    """What rules let be claimed of a pool now."""
+
+    ids: Sequence[int]
+    is_more: bool
+    """Whether more waits than was chosen; none says that the pool is paused."""
+    free_in: float | None
+    """In how many seconds a rate lets something start that it holds back now."""
+    after: str | None
+    """The lane behind which the next choice begins."""
+
+
+class Room(NamedTuple):
+    """How many jobs a pool may be given."""
+
+    pool: str
+    jobs: int
+    free_in: float | None
+    """In how many seconds its rate leaves room again, if that has none."""
+    is_waited_for: bool
+    """Whether there is none, and jobs wait for it."""
+
+
+class QueueChange(NamedTuple):
+    """What was said of a queue at run time; `None` leaves it as it is configured."""
+
+    name: str
+    paused_at: datetime | None
+    max_workers: int | None
+    global_limit: int | None
+    rate_starts: int | None
+    rate_seconds: float | None
+    burst: int | None
+
+
+class Recorded(NamedTuple):
+    """What came of the ends of runs of dynamic queues."""
+
+    accepted: set[int]
+    """The ids of runs whose lease was still good."""
+    runs: list[Claimed]
+    """The next ones, which are this client's."""
+    turns: Sequence[str]
+    """Dynamic queues in which somebody must see to the next job."""
+
+
+class HandedOver(NamedTuple):
+    """What came of a look at dynamic queues whose jobs have ended."""
+
+    runs: list[Claimed]
+    """The next ones, which are this client's."""
+    again: Sequence[str]
+    """Queues that must be looked at once more."""
 
 
 class Finished(NamedTuple):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from workerqueue.database import Connection, Database, Finished, RefusedDataError, keep_trying
+from workerqueue.engine.turns import Turns
 from workerqueue.outcome import without_data
 
 _log = logging.getLogger("workerqueue.engine")
@@ -21,11 +22,12 @@ class Completer:
     """Writes outcomes in batches, without a timer; keeps them until the database has them.
 
     `on_written(finished, accepted)` is told of each one after its commit; it was not accepted if the run's lease
-    was no longer good.
+    was no longer good. Runs of dynamic queues are written by `turns`, which sees to the next ones.
     """
 
-    def __init__(self, database: Database, on_written: Callable[[Finished, bool], None]) -> None:
+    def __init__(self, database: Database, turns: Turns, on_written: Callable[[Finished, bool], None]) -> None:
         self._database = database
+        self._turns = turns
         self._on_written = on_written
         self._backlog: list[Finished] = []
         self._arrived = asyncio.Event()
@@ -77,24 +79,40 @@ class Completer:
                     self._written.set()
 
     async def _write(self, connection: Connection, batch: Sequence[Finished]) -> None:
-        """Write a batch; one that is refused for its data is halved until the culprit is alone."""
+        """Write a batch: what waits in dynamic queues apart from the rest, since somebody waits for its turn."""
+        turns = [finished for finished in batch if finished.job.queue is not None]
+        if turns:
+            await self._write_alike(connection, turns)
+            batch = [finished for finished in batch if finished.job.queue is None]
+        if batch:
+            await self._write_alike(connection, batch)
+
+    async def _write_alike(self, connection: Connection, batch: Sequence[Finished]) -> None:
+        """Write a batch of one sort; one that is refused for its data is halved until the culprit is alone."""
         try:
-            accepted = await self._database.jobs.record_outcomes(connection, batch)
+            accepted = await self._record(connection, batch)
         except RefusedDataError as error:
             if len(batch) > 1:
                 middle = len(batch) // 2
-                await self._write(connection, batch[:middle])
-                await self._write(connection, batch[middle:])
+                await self._write_alike(connection, batch[:middle])
+                await self._write_alike(connection, batch[middle:])
                 return
             _log.error("the outcome of job %s can't be stored as it is: %s", batch[0].job.id, error)
             accepted = await self._discard(connection, batch[0]._replace(outcome=without_data(batch[0].outcome, error)))
         for finished in batch:
             self._on_written(finished, finished.job.id in accepted)
 
+    async def _record(
+        self, connection: Connection, batch: Sequence[Finished], *, with_follow_ups: bool = True
+    ) -> set[int]:
+        if batch[0].job.queue is not None:
+            return await self._turns.record(connection, batch, with_follow_ups=with_follow_ups)
+        return await self._database.jobs.record_outcomes(connection, batch, with_follow_ups=with_follow_ups)
+
     async def _discard(self, connection: Connection, finished: Finished) -> set[int]:
         """Write what stands for an outcome that was refused; without its follow-up, which may be at fault."""
         try:
-            return await self._database.jobs.record_outcomes(connection, [finished], with_follow_ups=False)
+            return await self._record(connection, [finished], with_follow_ups=False)
         except RefusedDataError as error:
             # Nothing can be written for this row; going on is all that is left to do for the others.
             _log.critical("job %s can't be ended: %s", finished.job.id, error)

@@ -11,13 +11,14 @@ from typing import Final
 
 import anyio
 
-from workerqueue.config import QueueConfig
-from workerqueue.database import RESIGNED, Claimed, Database, Finished
+from workerqueue.config import QueueConfig, TaskConfig
+from workerqueue.database import CHANGED, RESIGNED, Claimed, Database, Finished, let_others_run
 from workerqueue.engine.completer import Completer
 from workerqueue.engine.executor import Executor, Interruption
 from workerqueue.engine.notifier import pass_on_hints
 from workerqueue.engine.presence import Presence
 from workerqueue.engine.producer import Producer
+from workerqueue.engine.rules import Rules
 from workerqueue.engine.slots import Slots
 from workerqueue.errors import DatabaseError
 from workerqueue.events import Events, RunEvent
@@ -57,6 +58,7 @@ class Engine:
         lease_ttl: Seconds without one after which a client is dead, and its jobs are freed.
         concurrency: The most jobs at once over all pools; `None` leaves it to the pools.
         retention: How long finalized jobs are kept, while this client leads.
+        task: Gives a kind's row of the task table.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Engine:
         lease_ttl: float,
         concurrency: int | None,
         retention: Retention,
+        task: Callable[[str], TaskConfig],
     ) -> None:
         self._database = database
         self._events = events
@@ -80,7 +83,6 @@ class Engine:
         self._retention = retention
         self._kinds = workers.kinds
         self._executor = Executor(workers, client)
-        self._completer = Completer(database, self._written)
         self._pools = {name: Slots(name, queue.max_workers, self._work) for name, queue in queues.items()}
         self._presence = Presence(
             database,
@@ -96,12 +98,14 @@ class Engine:
             database,
             self._pools,
             self._kinds,
+            Rules(queues, {kind: task(kind) for kind in self._kinds}),
             client,
             self._presence,
             self._give_back,
             poll_interval=poll_interval,
             concurrency=concurrency,
         )
+        self._completer = Completer(database, self._producer.turns, self._written)
         self._freed = asyncio.Event()
         self._abandoned: set[int] = set()
         self._hurried = False
@@ -201,6 +205,15 @@ class Engine:
     async def _write_the_rest(self) -> None:
         if not await self._ask(self._completer.close, self._patience - GOODBYE_SHARE):
             _log.error("%d outcomes could not be written: the database is away", self._completer.backlog)
+        elif self._producer.turns.waiting:
+            await self._ask(self._let_others_run, self._patience - GOODBYE_SHARE)
+
+    async def _let_others_run(self) -> None:
+        try:
+            async with self._database.acquire() as connection:
+                await let_others_run(self._database, connection, self._producer.turns.waiting)
+        except DatabaseError as error:
+            _log.debug("the next jobs of some dynamic queues are left to the leader: %s", error)
 
     async def _ask(self, step: Callable[[], Awaitable[None]], seconds: float) -> bool:
         """Take a step that needs the database, within what a stop has left for that; say whether it was done."""
@@ -227,9 +240,11 @@ class Engine:
             )
 
     def _hear(self, what: str | None) -> None:
-        """Take a notification: the pool that has work, all of them, or that the leader has resigned."""
+        """Take a notification: the pool that has work, all of them, or what else happened."""
         if what == RESIGNED:
             self._leader.look_again()
+        elif what == CHANGED:
+            self._producer.change_rules()
         else:
             self._producer.hint(what)
 
@@ -255,6 +270,7 @@ class Engine:
         self._freed.set()
 
     def _written(self, finished: Finished, accepted: bool) -> None:
+        self._producer.run_written()
         event = finished.outcome.event if accepted else "stale"
         self._emit(event, finished.job, finished.seconds, finished.outcome.reason)
 

@@ -19,7 +19,7 @@ from typing import Final
 
 import anyio
 
-from workerqueue.database import Connection, Database, keep_trying
+from workerqueue.database import Connection, Database, keep_trying, let_others_run
 
 _log = logging.getLogger("workerqueue.engine")
 
@@ -131,6 +131,7 @@ class Heartbeat:
 async def rescue_jobs(database: Database, connection: Connection, lease_ttl: float) -> bool:
     """Free the jobs of whoever has died, and say whether anybody has."""
     rescued = await database.jobs.rescue_jobs(connection, lease_ttl)
+    await let_others_run(database, connection, rescued.turns)
     if rescued.dead or rescued.returned or rescued.discarded:
         _log.warning(
             "Rescued %d jobs, and discarded %d that had no attempt left: no living client ran them (dead: %s)",

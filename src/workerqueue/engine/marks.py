@@ -78,8 +78,16 @@ class Marks:
         """Say in how many seconds the look that was asked for may begin; infinity if none was."""
         return self._round_began + SHARE * self._round_took - monotonic() if self._is_asked else inf
 
-    def note(self, wanted: Mapping[str, int], claimed: Mapping[str, Sequence[Claimed]], began: float) -> bool:
+    def note(
+        self,
+        wanted: Mapping[str, int],
+        claimed: Mapping[str, Sequence[Claimed]],
+        began: float,
+        aside: Mapping[str, int] | None = None,
+    ) -> bool:
         """Take note of a look: what was wanted and what was claimed, by pool and in order, and when it began.
+
+        `aside` is how many more it came by, by pool, and set aside: a look that ended with them did not see the rest.
 
         Returns:
             Whether it took so long that it is worth finding out what it walked over.
@@ -88,7 +96,10 @@ class Marks:
         took, count = now - began, sum(map(len, claimed.values()))
         self._looked_at = began
         self._reached = {
-            pool: jobs[-1].priority if len(jobs) >= wanted[pool] else PRIORITIES.stop for pool, jobs in claimed.items()
+            pool: (jobs[-1].priority if jobs else PRIORITIES.start)
+            if len(jobs) + (aside or {}).get(pool, 0) >= wanted[pool]
+            else PRIORITIES.stop
+            for pool, jobs in claimed.items()
         }
         looked_before = self._renew(next((jobs[0].attempted_at - LAG for jobs in claimed.values() if jobs), None))
         for pool, jobs in claimed.items():

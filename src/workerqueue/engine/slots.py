@@ -55,6 +55,11 @@ class Slots:
         return self.busy + len(self._handed)
 
     @property
+    def free(self) -> int:
+        """How many more jobs it could start at once."""
+        return max(self.max_workers - self.in_hand, 0)
+
+    @property
     def is_low(self) -> bool:
         """Whether it is time to claim more."""
         return len(self._handed) * 2 <= self._ahead
@@ -122,7 +127,7 @@ class Slots:
         self._waking = False
         turn = TURN
         # A worker may cancel the task it runs in, and so may whoever ends the loop: then this slot ends as well.
-        while task is not None and not task.cancelling() and not self._closed:
+        while task is not None and not task.cancelling() and not self._closed and len(self._tasks) <= self.max_workers:
             if not self._handed:
                 await self._wait()
                 turn = TURN

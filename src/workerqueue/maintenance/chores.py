@@ -8,7 +8,7 @@ from functools import partial
 import anyio
 
 from workerqueue.database import Database
-from workerqueue.maintenance import cleaner, pruner, reindexer, sweeper
+from workerqueue.maintenance import cleaner, pruner, reindexer, sweeper, turns
 from workerqueue.maintenance.leader import Leader
 from workerqueue.maintenance.partitioner import make_partitions
 from workerqueue.maintenance.retention import Retention
@@ -20,6 +20,7 @@ async def run_chores(
 ) -> None:
     """Stand for election and do what there is to do, for ever."""
     by_the_leader: dict[str, tuple[Callable[[], Awaitable[None]], float]] = {
+        "turns": (partial(turns.see_to_stranded_turns, database), turns.EVERY),
         "sweeper": (partial(sweeper.free_stranded_jobs, database, lease_ttl), sweeper.EVERY),
         "cleaner": (cleaner.Cleaner(database, retention, leader).clean, cleaner.EVERY),
         "pruner": (partial(pruner.prune_clients, database), pruner.EVERY),

@@ -29,22 +29,27 @@ create function faults.tells_of_loss(errors jsonb, before jsonb) returns boolean
                     and jsonb_array_length(errors) > coalesce(jsonb_array_length(before), 0), false)
 $$;
 
+-- What waits for its turn in a dynamic queue is `pending` to everybody else.
+create function faults.public_state(state workerqueue.job_state) returns text language sql as $$
+    select case state when 'waiting' then 'pending' else state::text end
+$$;
+
 create function faults.note_live() returns trigger language plpgsql as $$
 begin
     if tg_op = 'INSERT' then
         insert into faults.audit (operation, job, new_state, new_attempt, max_attempts, scheduled_at)
-        values ('insert', new.id, new.state, new.attempt, new.max_attempts, new.scheduled_at);
+        values ('insert', new.id, faults.public_state(new.state), new.attempt, new.max_attempts, new.scheduled_at);
     elsif tg_op = 'UPDATE' then
         insert into faults.audit (operation, job, old_state, new_state, old_lease, new_lease, old_client, new_client,
                                   old_attempt, new_attempt, max_attempts, scheduled_at, lost)
-        values ('update', new.id, old.state, new.state, old.lease, new.lease, old.client, new.client,
+        values ('update', new.id, faults.public_state(old.state), faults.public_state(new.state), old.lease, new.lease, old.client, new.client,
                 old.attempt, new.attempt, new.max_attempts,
                 case when old.state in ('scheduled', 'retryable') then old.scheduled_at else new.scheduled_at end,
                 faults.tells_of_loss(new.errors, old.errors));
     else
         insert into faults.audit (operation, job, old_state, old_lease, old_client, old_attempt, new_attempt,
                                   max_attempts, scheduled_at)
-        values ('delete', old.id, old.state, old.lease, old.client, old.attempt, old.attempt, old.max_attempts,
+        values ('delete', old.id, faults.public_state(old.state), old.lease, old.client, old.attempt, old.attempt, old.max_attempts,
                 old.scheduled_at);
     end if;
     return null;
@@ -72,3 +77,8 @@ create table faults.outcome (
 create table faults.external (job bigint not null, lease bigint not null, at timestamptz not null);
 create table faults.strike (kind text not null, pid integer, at timestamptz not null, until timestamptz not null);
 create table faults.transition (source text, target text not null);
+
+-- What the profile's rules allow at once, of all jobs or of a kind, or of each of its parts; none where it has no rules.
+create table faults.rule (
+    name text not null, kind text, by_part boolean not null, most integer not null, is_strict boolean not null
+);

@@ -1,7 +1,8 @@
 -- The two homes of a job and the view over both: `job` holds what is live and stays small, however long the
 -- history; `job_finalized` holds what has ended. Defaults are there for producers that write plain SQL.
+-- `waiting` is for its turn in a dynamic queue; readers see it as `pending`, which jobs are that were parked by hand.
 create type {schema}.job_state as enum (
-    'available', 'scheduled', 'pending', 'running', 'retryable', 'completed', 'cancelled', 'discarded'
+    'available', 'scheduled', 'pending', 'waiting', 'running', 'retryable', 'completed', 'cancelled', 'discarded'
 );
 
 -- The clients that have worked here, a row for every start. Jobs name them by number: a text would be written twice in
@@ -47,6 +48,8 @@ create table {schema}.job (
     kind            text not null check (length(kind) between 1 and 128),
     pool            text not null default 'default' check (length(pool) between 1 and 128),
     queue           text check (length(queue) between 1 and 128),    -- the dynamic one, if it waits in one
+    lane            text collate "C",    -- where its pool or kind has rules: what they tell jobs apart by
+    is_counted      boolean,    -- whether it was claimed under rules, and counts while it runs
     args            jsonb not null default '{}' check (jsonb_typeof(args) = 'object'),
     attempted_by    integer[],
     errors          jsonb check (jsonb_typeof(errors) = 'array'),
@@ -54,7 +57,8 @@ create table {schema}.job (
     metadata        jsonb check (jsonb_typeof(metadata) = 'object'),
     retry           jsonb check (jsonb_typeof(retry) = 'object'),
     on_discard      jsonb check (jsonb_typeof(on_discard) = 'object' and on_discard ? 'kind'),
-    check (state in ('available', 'scheduled', 'pending', 'running', 'retryable')),
+    check (state in ('available', 'scheduled', 'pending', 'waiting', 'running', 'retryable')),
+    check (state <> 'waiting' or queue is not null),
     check ((state = 'running') = (lease is not null)),
     -- The client's own limit is 1 MiB of JSON, of which jsonb may make six times as much.
     check (pg_column_size(args) <= 8388608),
@@ -64,7 +68,54 @@ create table {schema}.job (
 );
 
 -- What a claim walks: the jobs that are ready, in the order they run.
-create index job_ready on {schema}.job (pool, priority, scheduled_at, id) where state = 'available';
+create index job_ready on {schema}.job (pool, priority, scheduled_at, id) where state = 'available' and lane is null;
+
+-- The same where rules tell jobs apart (choose_jobs.sql): lane by lane.
+create index job_lane on {schema}.job (pool, lane, priority, scheduled_at, id)
+where state = 'available' and lane is not null;
+
+-- What limits count: what runs and was claimed under them.
+create index job_counted on {schema}.job (pool, kind, lane, client) where state = 'running' and is_counted;
+
+-- What a dynamic queue's turn goes by: those of its jobs that could run, in the order they run.
+create index job_turn on {schema}.job (queue, priority, scheduled_at, id)
+where queue is not null and state in ('available', 'waiting');
+
+-- The dynamic queues that run a job now, or whose next one is being found: a name that is empty has no row.
+create table {schema}.dynamic_queue (
+    name    text primary key,
+    jobs    bigint[] not null,    -- those that have their turn; who ends one of them sees to the next
+    most    smallint not null check (most > 0),    -- how many may run at once
+    strict  boolean not null default false,    -- whether a job keeps its turn until it is over, tried again or not
+    waiting boolean not null    -- whether any were set aside; if not, the last to end deletes the row
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
+-- What was said of queues at run time: configured ones, dynamic ones by name, and `*` for all.
+create table {schema}.queue (
+    name         text primary key check (length(name) between 1 and 128),
+    paused_at    timestamptz,
+    max_workers  integer check (max_workers between 1 and 10000),
+    global_limit integer check (global_limit >= 1),
+    rate_starts  integer check (rate_starts >= 1),
+    rate_seconds real check (rate_seconds > 0),
+    burst        integer check (burst >= 1),
+    is_ruled     boolean not null generated always as (global_limit is not null or rate_starts is not null) stored,
+    changed_at   timestamptz not null default statement_timestamp(),
+    check ((rate_starts is null) = (rate_seconds is null))
+);
+
+-- What claims look at: the queues of which not everything that comes first may be taken.
+create index queue_barred on {schema}.queue (name) where paused_at is not null or is_ruled;
+
+-- Whose claims take turns, by queue or kind, where rules count them; and how many they started lately, where a rate
+-- needs to know.
+create table {schema}.gate (
+    name      text collate "C" primary key,    -- as lanes are, of which parts of it are made
+    started   timestamptz[] not null default '{}',    -- when; rounded up where there are many
+    starts    integer[] not null default '{}',    -- how many
+    spread_to timestamptz,    -- when what was started would have been, one by one at the rate: what a burst is measured by
+    until     timestamptz not null default statement_timestamp()    -- when none of this matters any more
+);
 
 -- What the scheduler walks: the jobs that wait for their time.
 create index job_due on {schema}.job (scheduled_at, id) where state in ('scheduled', 'retryable');
@@ -118,7 +169,8 @@ create unlogged table {schema}.idle (
 
 -- Every job, for reading: its queue by name, its clients by their ids, its timeout as an interval.
 create view {schema}.job_all as
-select id, kind, coalesce(queue, pool) as queue, pool, state::text as state, priority, attempt, max_attempts,
+select id, kind, coalesce(queue, pool) as queue, pool,
+       case state when 'waiting' then 'pending' else state::text end as state, priority, attempt, max_attempts,
        make_interval(secs => timeout_seconds) as timeout, created_at, scheduled_at, attempted_at,
        (
            select array_agg(coalesce(

@@ -16,7 +16,7 @@ place (pool, priority, number) as (
     cross join lateral (
         select job.priority
         from {schema}.job
-        where job.pool = given.pool and job.state = 'available'
+        where job.pool = given.pool and job.state = 'available' and job.lane is null
         order by job.priority, job.scheduled_at, job.id
         limit 1
     ) as first
@@ -26,7 +26,7 @@ place (pool, priority, number) as (
     cross join lateral (
         select job.priority
         from {schema}.job
-        where job.pool = place.pool and job.state = 'available' and job.priority > place.priority
+        where job.pool = place.pool and job.state = 'available' and job.lane is null and job.priority > place.priority
         order by job.priority, job.scheduled_at, job.id
         limit 1
     ) as next
@@ -41,7 +41,7 @@ passed (pool, priority, jobs) as (
         from (
             select
             from {schema}.job
-            where job.pool = place.pool and job.state = 'available' and job.priority = place.priority
+            where job.pool = place.pool and job.state = 'available' and job.lane is null and job.priority = place.priority
               and job.scheduled_at <= walked.until
             order by job.priority, job.scheduled_at, job.id
             limit 10000

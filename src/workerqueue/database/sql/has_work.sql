@@ -6,6 +6,6 @@
 select exists (
     select from {schema}.job
     where pool = any ($1::text[]) and kind = any ($2::text[])
-      and (state in ('available', 'running', 'pending')
+      and (state in ('available', 'running', 'pending', 'waiting')
            or scheduled_at <= statement_timestamp() + make_interval(secs => $3::float8))
 ) as has_work

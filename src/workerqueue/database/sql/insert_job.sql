@@ -4,12 +4,13 @@
 --   $1 kind  $2 args (JSON)  $3 dynamic queue or null  $4 pool  $5 priority  $6 max_attempts  $7 timeout in seconds
 --   $8 scheduled_at or null  $9 delay in seconds, counted from now where $8 is null  $10 parked by hand
 --   $11 retry policy (JSON) or null  $12 tags or null  $13 metadata (JSON) or null
---   $14 the job to insert if this one is discarded (JSON) or null  $15 the channel to notify
+--   $14 the job to insert if this one is discarded (JSON) or null  $15 the channel to notify  $16 lane or null
 -- Types go in as text and are cast here, so that a caller's own codecs on the connection change nothing.
 -- Stands on: idle's primary key.
 -- Called by: Client.insert of a lone caller, insert_kind, insert_tx.
 insert into {schema}.job (
-    kind, args, queue, pool, priority, max_attempts, timeout_seconds, state, scheduled_at, retry, tags, metadata, on_discard
+    kind, args, queue, pool, priority, max_attempts, timeout_seconds, state, scheduled_at, retry, tags, metadata, on_discard,
+    lane
 )
 values (
     $1, $2::text::jsonb, $3, $4, $5, $6, $7,
@@ -18,7 +19,7 @@ values (
               > statement_timestamp() then 'scheduled'
          else 'available' end::{schema}.job_state,
     coalesce($8::timestamptz, statement_timestamp() + make_interval(secs => $9::float8)),
-    $11::text::jsonb, $12::text[], $13::text::jsonb, $14::text::jsonb
+    $11::text::jsonb, $12::text[], $13::text::jsonb, $14::text::jsonb, $16
 )
 returning id, created_at,
           case when state = 'available'

@@ -3,15 +3,16 @@
 --   $1 args (JSON)  $2 dynamic queues, null where there is none (or null: for all)
 --   $3 each job's terms, by their place in $4 (or null: the first for all)
 --   $4 terms (a JSON array of objects): what jobs have in common, so that it is sent and read once for all of them
---   $5 the channel to notify
+--   $5 the channel to notify  $6 lanes, null where there is none (or null: for all)
 -- Types go in as text and are cast here, so that a caller's own codecs on the connection change nothing.
 -- Called by: Client.insert where callers meet, insert_many, insert_many_tx.
 with given as (
-    select terms.*, given.args, given.queue, given.place,
+    select terms.*, given.args, given.queue, given.lane, given.place,
            coalesce(
                terms.scheduled_at, statement_timestamp() + make_interval(secs => terms.delay_seconds)
            ) as due_at
-    from unnest($1::text[], $2::text[], $3::integer[]) with ordinality as given (args, queue, terms, place)
+    from unnest($1::text[], $2::text[], $3::integer[], $6::text[])
+         with ordinality as given (args, queue, terms, lane, place)
     join rows from (
         jsonb_to_recordset($4::text::jsonb) as (
             kind text, pool text, priority smallint, max_attempts integer, timeout_seconds real,
@@ -26,13 +27,13 @@ with given as (
 inserted as (
     insert into {schema}.job (
         kind, args, queue, pool, priority, max_attempts, timeout_seconds, state,
-        scheduled_at, retry, tags, metadata, on_discard
+        scheduled_at, retry, tags, metadata, on_discard, lane
     )
     select kind, args::jsonb, queue, pool, priority, max_attempts, timeout_seconds,
            case when pending then 'pending'
                 when due_at > statement_timestamp() then 'scheduled'
                 else 'available' end::{schema}.job_state,
-           due_at, retry, tags, metadata, on_discard
+           due_at, retry, tags, metadata, on_discard, lane
     from given
     order by place  -- ids are handed out in this order, which is how results find their inputs
     returning id, pool, state

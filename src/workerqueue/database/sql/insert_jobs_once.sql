@@ -4,7 +4,8 @@
 --   $1 args (JSON)  $2 dynamic queues, null where there is none (or null: for all)
 --   $3 each job's terms, by their place in $4 (or null: the first for all)
 --   $4 terms (a JSON array of objects), as insert_jobs.sql reads them
---   $5 the channel to notify  $6 insert_ids, null where there is none
+--   $5 the channel to notify  $6 lanes, null where there is none (or null: for all)
+--   $7 insert_ids, null where there is none
 -- A key that another transaction is about to insert is waited for: if that one commits, the job is there; if it rolls
 -- back, it is inserted here. What a null stands for may have been committed after this statement began, so it is for
 -- the next one to find. Keys are taken in one order, so that no two statements wait for each other.
@@ -12,12 +13,12 @@
 -- Stands on: insert_key's primary key, insert_key_old.
 -- Called by: whatever inserts a job that has an insert_id.
 with given as (
-    select terms.*, given.args, given.queue, given.insert_id::uuid as insert_id, given.place,
+    select terms.*, given.args, given.queue, given.lane, given.insert_id::uuid as insert_id, given.place,
            coalesce(
                terms.scheduled_at, statement_timestamp() + make_interval(secs => terms.delay_seconds)
            ) as due_at
-    from unnest($1::text[], $2::text[], $3::integer[], $6::text[])
-         with ordinality as given (args, queue, terms, insert_id, place)
+    from unnest($1::text[], $2::text[], $3::integer[], $6::text[], $7::text[])
+         with ordinality as given (args, queue, terms, lane, insert_id, place)
     join rows from (
         jsonb_to_recordset($4::text::jsonb) as (
             kind text, pool text, priority smallint, max_attempts integer, timeout_seconds real,
@@ -50,21 +51,21 @@ forgotten as (
         from {schema}.insert_key
         where created_at < statement_timestamp() - interval '1 day'
         order by created_at
-        limit 2 * cardinality($6::text[])
+        limit 2 * cardinality($7::text[])
         for update skip locked
     ))
 ),
 inserted as (
     insert into {schema}.job (
         id, kind, args, queue, pool, priority, max_attempts, timeout_seconds, state,
-        scheduled_at, retry, tags, metadata, on_discard
+        scheduled_at, retry, tags, metadata, on_discard, lane
     )
     overriding system value
     select id, kind, args::jsonb, queue, pool, priority, max_attempts, timeout_seconds,
            case when pending then 'pending'
                 when due_at > statement_timestamp() then 'scheduled'
                 else 'available' end::{schema}.job_state,
-           due_at, retry, tags, metadata, on_discard
+           due_at, retry, tags, metadata, on_discard, lane
     from numbered
     where insert_id is null or id in (select job from keyed)
     order by place

@@ -7,11 +7,12 @@ with released as (
     update {schema}.job
     set state = 'available', lease = null, attempt = attempt - 1
     where state = 'running' and lease = $1
-    returning pool
+    returning pool, queue
 ),
 woken as (
     select pg_notify($2, pool)
     from (select distinct pool from released) as ready
 )
-select count(*) as released, (select count(*) from woken) as woken
+select count(*) as released, (select count(*) from woken) as woken,
+       array_agg(distinct queue) filter (where queue is not null) as turns
 from released

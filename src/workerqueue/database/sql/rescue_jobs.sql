@@ -34,66 +34,20 @@ ended as (
     delete from {schema}.job
     where job.id = any (array(select id from lost)) and job.lease = any (array(select distinct lease from lost))
       and job.attempt >= job.max_attempts
-    returning job.*
+    returning job.*, 'discarded'::{schema}.job_state as final_state, {part lost_entry} as entry,
+              null::jsonb as output, true as follows
 ),
-finalized as (
-    insert into {schema}.job_finalized (
-        id, kind, queue, pool, state, priority, attempt, max_attempts, timeout_seconds, created_at, scheduled_at,
-        attempted_at, client, attempted_by, args, errors, tags, metadata, retry, on_discard
-    )
-    select id, kind, queue, pool, 'discarded', priority, attempt, max_attempts, timeout_seconds, created_at,
-           scheduled_at, attempted_at, client, attempted_by, args,
-           case when jsonb_array_length(errors) >= 100 then errors - 0 else coalesce(errors, '[]') end || entry.written,
-           tags, metadata, retry, on_discard
-    from ended
-    cross join lateral (
-        select jsonb_build_object(
-            'at', statement_timestamp(), 'attempt', ended.attempt, 'type', 'ClientLost',
-            'error', 'the client that ran it is gone', 'trace', null,
-            'client', coalesce(
-                (select client.id from {schema}.client where client.number = ended.client), ended.client::text
-            )
-        ) as written
-    ) as entry
-),
-followed as (
-    insert into {schema}.job (
-        kind, queue, pool, priority, max_attempts, timeout_seconds, state,
-        scheduled_at, args, retry, tags, metadata, on_discard
-    )
-    select next.kind, next.queue, next.pool, next.priority, next.max_attempts,
-           next.timeout_seconds,
-           case when next.pending then 'pending'
-                when due.at > statement_timestamp() then 'scheduled'
-                else 'available' end::{schema}.job_state,
-           due.at, next.args, next.retry, next.tags, next.metadata, next.on_discard
-    from ended
-    cross join lateral jsonb_to_record(ended.on_discard) as next (
-        kind text, queue text, pool text, priority smallint, max_attempts integer, timeout_seconds real,
-        scheduled_at timestamptz, delay_seconds float8, pending boolean,
-        args jsonb, retry jsonb, tags text[], metadata jsonb, on_discard jsonb
-    )
-    cross join lateral (
-        select coalesce(next.scheduled_at, statement_timestamp() + make_interval(secs => next.delay_seconds)) as at
-    ) as due
-    where ended.on_discard is not null
-    returning pool, state
-),
+{part finalize},
+{part follow},
 returned as (
     update {schema}.job
     set state = 'available',
         lease = null,
         errors = case when jsonb_array_length(errors) >= 100 then errors - 0 else coalesce(errors, '[]') end
-                 || jsonb_build_object(
-                     'at', statement_timestamp(), 'attempt', job.attempt, 'type', 'ClientLost',
-                     'error', 'the client that ran it is gone', 'trace', null,
-                     'client', coalesce(
-                         (select client.id from {schema}.client where client.number = job.client), job.client::text
-                     )
-                 )
+                 || {part lost_entry}
     where job.id = any (array(select id from lost)) and job.lease = any (array(select distinct lease from lost))
       and job.attempt < job.max_attempts
-    returning job.pool
+    returning job.pool, job.queue
 ),
 woken as (
     select pg_notify($2, pool)
@@ -105,4 +59,7 @@ woken as (
 select array(select id from dead) as dead,
        (select count(*) from returned) as returned,
        (select count(*) from ended) as discarded,
+       array(
+           select queue from returned where queue is not null union select queue from ended where queue is not null
+       ) as turns,
        (select count(*) from woken) as woken
