@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -49,31 +49,36 @@ def apply(name: str) -> None:
     MUTANTS[name].seed()
 
 
-def _alter(name: str, change: Callable[[str], str]) -> None:
-    """Change a statement's text wherever it is asked for."""
+ENDS: Final = ("record_outcomes", "record_turns")
+"""The statements that write how runs ended."""
+
+
+def _alter(names: Sequence[str], change: Callable[[str], str]) -> None:
+    """Change the text of statements wherever it is asked for."""
     statement = statements.statement
 
     def altered(asked: str, schema: str) -> str:
         text = statement(asked, schema)
-        return change(text) if asked == name else text
+        return change(text) if asked in names else text
 
-    if altered(name, "any") == statement(name, "any"):
-        raise RuntimeError(f"{name} has changed, and this mutant changes nothing in it any more")
+    for name in names:
+        if altered(name, "any") == statement(name, "any"):
+            raise RuntimeError(f"{name} has changed, and this mutant changes nothing in it any more")
     patch.object(jobs, "statement", altered).start()
 
 
 def _no_lease() -> None:
-    _alter("record_outcomes", lambda text: text.replace(" and job.lease = outcome.lease", ""))
+    _alter(ENDS, lambda text: text.replace(" and job.lease = outcome.lease", ""))
 
 
 def _counted_stop() -> None:
-    _alter("record_outcomes", lambda text: text.replace("case when outcome.counts then 0 else 1 end", "0"))
+    _alter(ENDS, lambda text: text.replace("case when outcome.counts then 0 else 1 end", "0"))
 
 
 def _application_clock() -> None:
     skew = timedelta(seconds=2 if os.getpid() % 2 else -2)
     _alter(
-        "promote_due_jobs",
+        ["promote_due_jobs"],
         lambda text: text.replace("<= statement_timestamp()", f"<= timestamptz '{datetime.now(UTC) + skew}'", 1),
     )
 
@@ -159,7 +164,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "notified_only": Mutant("nobody polls", _notified_only, replace(LIVELY, faults={"terminate": 6, "cut": 4})),
     "application_clock": Mutant("what is due is decided by the process's clock", _application_clock, LIVELY),
     "no_lease": Mutant(
-        "the lease is dropped from the WHERE of record_outcomes",
+        "the lease is dropped from the WHERE of what writes outcomes",
         _no_lease,
         replace(LIVELY, stalling=0.5, faults={"freeze": 8}),
     ),

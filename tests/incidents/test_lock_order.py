@@ -71,8 +71,11 @@ class Crowd:
         """Have every job claimed; then end, release, rescue, promote, hand over and claim them, all at once."""
         await self._sql.execute("truncate job, job_finalized, dynamic_queue")
         await self._sql.execute(
-            "insert into job (kind, queue)"
-            " select 'work', ($2::text[])[n % nullif(cardinality($2::text[]), 0) + 1] from generate_series(1, $1::integer) as n",
+            """
+            insert into job (kind, queue)
+            select 'work', ($2::text[])[n % nullif(cardinality($2::text[]), 0) + 1]
+            from generate_series(1, $1::integer) as n
+            """,
             JOBS,
             names,
         )
