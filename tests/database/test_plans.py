@@ -58,7 +58,7 @@ def promise(name: str) -> Promise:
 
 # The states of the table
 
-ANALYSE = "analyze job, idle, job_finalized, insert_key, dynamic_queue"
+ANALYSE = "analyze job, idle, job_finalized, insert_key, dynamic_queue, queue, gate"
 
 
 async def leave_empty(connection: Connection) -> None:
@@ -100,11 +100,15 @@ async def drain(connection: Connection) -> None:
     """Analysed while full, then emptied."""
     await outgrow(connection)
     await connection.execute(ANALYSE)
-    await connection.execute("delete from job; delete from idle; delete from dynamic_queue")
+    for name in ("job", "idle", "dynamic_queue", "queue", "gate"):
+        await connection.execute(f"delete from {name}")  # noqa: S608 - ours
 
 
 async def add_others(connection: Connection) -> None:
-    """Fill the other tables: marks of 1,000 clients, and finalized jobs with and without a day's table."""
+    """Fill the other tables: marks of 1,000 clients, and finalized jobs with and without a day's table.
+
+    And jobs of dynamic queues, jobs in a thousand lanes, and what was said of queues at run time, which is of others.
+    """
     await connection.execute(
         """
         insert into idle (pool, client, until)
@@ -118,6 +122,18 @@ async def add_others(connection: Connection) -> None:
         from generate_series(1, 10000) as n;
         insert into dynamic_queue (name, jobs, most, waiting)
         select 'q' || n, array[n * 7], 1, n % 2 = 0 from generate_series(0, 4999) as n;
+        insert into job (kind, pool, state, queue, scheduled_at)
+        select 'k' || n % 20, 'p' || n % 5, 'waiting', 'q' || n % 5000, statement_timestamp() - n * interval '1 s'
+        from generate_series(1, 20000) as n;
+        insert into job (kind, pool, lane, scheduled_at)
+        select 'k' || n % 20, 'p' || n % 5, n % 50 || chr(31) || 'k' || n % 20 || chr(31) || n % 1000,
+               statement_timestamp() - n * interval '1 s'
+        from generate_series(1, 20000) as n;
+        insert into queue (name, paused_at, max_workers)
+        select 'other ' || n, case when n % 100 = 0 then statement_timestamp() end, 10
+        from generate_series(1, 1000) as n;
+        insert into gate (name, started, starts)
+        select 'queue:other ' || n, array[statement_timestamp()], array[n] from generate_series(1, 20000) as n;
         insert into insert_key (insert_id, job, created_at)
         select lpad(to_hex(n), 32, '0')::uuid, case n % 3 when 0 then -n else n end,
                now() - make_interval(hours => n % 48)
@@ -153,7 +169,7 @@ async def table(request: pytest.FixtureRequest, database_url: str) -> AsyncGener
     schema = f"test_plans_{state}"
     await migrate(database_url, schema)
     admin = await asyncpg.connect(database_url, server_settings={"search_path": schema})
-    for name in ("job", "idle", "job_finalized_default", "insert_key"):
+    for name in ("job", "idle", "job_finalized_default", "insert_key", "dynamic_queue", "queue", "gate"):
         await admin.execute(f"alter table {name} set (autovacuum_enabled = off)")
     database = Database(database_url, schema)
     await database.jobs.make_partition(admin, NOW.date())
@@ -201,8 +217,12 @@ by_any_connection = pytest.mark.parametrize("connecting", CONNECTIONS.values(), 
 
 
 PAGES = dict.fromkeys(
-    ["claim_jobs", "record_outcomes", "insert_jobs", "insert_jobs_once", "find_inserted", "promote_due_jobs"], 5_000
-) | dict.fromkeys(["insert_job", "has_work", "release_job", "get_job", "mark_idle"], 200)
+    [
+        *["claim_jobs", "claim_chosen", "choose_jobs", "note_starts", "record_outcomes", "record_turns", "hand_over"],
+        *["insert_jobs", "insert_jobs_once", "find_inserted", "promote_due_jobs"],
+    ],
+    5_000,
+) | dict.fromkeys(["insert_job", "has_work", "release_job", "get_job", "mark_idle", "hold_gates"], 200)
 """How many pages a statement may touch, called as above; 1,000,000 rows have 17,000, and 9,000 in their indexes."""
 
 
@@ -258,11 +278,20 @@ async def test_a_statement_touches_what_it_needs_of_a_million_rows(
 ) -> None:
     """What it does depends on the size of its batch and not on that of the table."""
     async with connecting(table) as connection:
-        transaction = connection.transaction()
-        await transaction.start()
-        plan = await (await prepare(connection, table.database.jobs, HOT[name])).run()
-        await transaction.rollback()
+        statement = await prepare(connection, table.database.jobs, HOT[name])
+        plan = await run_and_take_back(connection, statement)
+        if plan.pages >= most:  # what a session reads of catalogs, it reads once
+            plan = await run_and_take_back(connection, statement)
     assert 0 < plan.pages < most, plan.text
+
+
+async def run_and_take_back(connection: Connection, statement: Prepared) -> Plan:
+    """Run a statement in a transaction that is rolled back."""
+    transaction = connection.transaction()
+    await transaction.start()
+    plan = await statement.run()
+    await transaction.rollback()
+    return plan
 
 
 async def test_every_statement_of_a_working_client_is_held() -> None:
