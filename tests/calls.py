@@ -101,7 +101,9 @@ HOT: dict[str, Call] = {
     "release_claim": lambda jobs, connection: jobs.release_claim(connection, LEASE),
     "hand_over": lambda jobs, connection: jobs.hand_over(connection, DYNAMIC, CLAIMANT, lease=LEASE),
     "record_turns": lambda jobs, connection: jobs.record_turns(connection, IN_TURN, CLAIMANT, lease=LEASE),
-    "claim_chosen": lambda jobs, connection: jobs.claim_chosen(connection, CLAIMANT, range(1, 101), lease=7),
+    "claim_chosen": lambda jobs, connection: jobs.claim_chosen(
+        connection, CLAIMANT, range(1, 101), lease=7, pool="p1", is_held=True
+    ),
     "choose_jobs": lambda jobs, connection: queues(jobs).choose_jobs(connection, RULED_POOLS[0], RULED_KINDS, KINDS, 1),
     "find_room": lambda jobs, connection: queues(jobs).find_room(connection, RULED_POOLS),
     "hold_gates": lambda jobs, connection: queues(jobs).hold_gates(connection, GATES),
@@ -119,6 +121,15 @@ HOT: dict[str, Call] = {
 }
 
 RARE: dict[str, Call] = {
+    "count_jobs": lambda jobs, connection: queues(jobs).count_jobs(connection),
+    "count_dynamic": lambda jobs, connection: queues(jobs).count_dynamic(connection, "runs-1"),
+    "list_worked": lambda jobs, connection: queues(jobs).list_worked(connection),
+    "pause_queue": lambda jobs, connection: queues(jobs).pause_queue(connection, "p1"),
+    "resume_queue": lambda jobs, connection: queues(jobs).resume_queue(connection, "p1"),
+    "change_queue": lambda jobs, connection: queues(jobs).change_queue(connection, "p1", {"max_workers": 3}),
+    "remove_queue": lambda jobs, connection: queues(jobs).remove_queue(connection, "p1"),
+    "change_pools": lambda jobs, connection: queues(jobs).change_pools(connection, 3, POOLS),
+    "fold_tally": lambda jobs, connection: chores(jobs).fold_tally(connection, 1_000, timeout=INSERT_TIMEOUT),
     "count_runs": lambda jobs, connection: queues(jobs).count_runs(connection, POOLS),
     "list_turns": lambda jobs, connection: jobs.list_turns(connection, 100),
     "resign_leader": lambda jobs, connection: chores(jobs).resign_leader(connection, 3, timeout=INSERT_TIMEOUT),

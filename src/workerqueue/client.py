@@ -29,13 +29,15 @@ from workerqueue.database import (
 )
 from workerqueue.durations import Duration, not_negative, positive
 from workerqueue.engine import Ending, Engine
-from workerqueue.errors import ConfigError, UnknownQueueError, near_matches
+from workerqueue.errors import ConfigError, DatabaseError, UnknownQueueError, near_matches
 from workerqueue.events import Events
 from workerqueue.inserter import Inserter
 from workerqueue.job import InsertResult
 from workerqueue.jobs import Jobs
 from workerqueue.maintenance.retention import Retention
 from workerqueue.options import NewJob, Payload, Resolver
+from workerqueue.queue_view import Stats
+from workerqueue.queues import Queues
 from workerqueue.worker import Workers
 
 A = TypeVar("A", bound=JobArgs)
@@ -126,6 +128,7 @@ class Client:
         self._engine: Engine | None = None
         self._stopping: anyio.Event | None = None
         self.events = Events()
+        self.queues = Queues(self._database, self.config, self._resolver)
         self.jobs = Jobs(self._database, self.workers, self._lease_ttl)
         self._check_workers()
 
@@ -160,7 +163,7 @@ class Client:
             DatabaseUnavailableError: If the database does not take it within `insert_timeout`.
             SchemaError: If the schema is not migrated.
         """
-        return cast("InsertResult[A]", await self._inserter.insert(self._resolver.resolve(args, opts)))
+        return cast("InsertResult[A]", await self._inserter.insert(await self._resolve(args, opts)))
 
     async def insert_tx(self, tx: Connection, args: A, opts: InsertOpts | None = None) -> InsertResult[A]:
         """Insert one job in the caller's own transaction: it commits with the caller's rows or not at all.
@@ -175,7 +178,7 @@ class Client:
             InsertError: If args or options are refused.
         """
         runner = in_callers_transaction(tx)
-        job = self._resolver.resolve(args, opts)
+        job = await self._resolve(args, opts)
         if job.insert_id is not None:
             found = await insert_with(self._database.jobs, runner, iter([job]), self._insert_timeout)
             return cast("InsertResult[A]", found[0])
@@ -189,7 +192,12 @@ class Client:
             InsertError: If one of them is refused; none is stored.
             DatabaseUnavailableError: If the database does not take them.
         """
-        results = await insert_many(self._database, self._resolved(jobs), self._insert_timeout)
+        try:
+            results = await insert_many(self._database, self._resolved(jobs), self._insert_timeout)
+        except UnknownQueueError:
+            if isinstance(jobs, Iterator) or not await self._learn_queues():
+                raise
+            results = await insert_many(self._database, self._resolved(jobs), self._insert_timeout)
         return cast("list[InsertResult[JobArgs]]", results)
 
     async def insert_many_tx(self, tx: Connection, jobs: Iterable[Insertable]) -> list[InsertResult[JobArgs]]:
@@ -201,7 +209,13 @@ class Client:
         """
         runner = in_callers_transaction(tx)
         # Resolved before the first is written: what is refused must leave nothing in a transaction that goes on.
-        resolved = list(self._resolved(jobs))
+        given = list(jobs)
+        try:
+            resolved = list(self._resolved(given))
+        except UnknownQueueError:
+            if not await self._learn_queues():
+                raise
+            resolved = list(self._resolved(given))
         results = await insert_with(self._database.jobs, runner, iter(resolved), self._insert_timeout)
         return cast("list[InsertResult[JobArgs]]", results)
 
@@ -215,7 +229,12 @@ class Client:
             InsertError: If payload or options are refused.
             DatabaseUnavailableError: If the database does not take it within `insert_timeout`.
         """
-        job = self._resolver.resolve_plain(kind, payload, opts, self.workers.classes)
+        try:
+            job = self._resolver.resolve_plain(kind, payload, opts, self.workers.classes)
+        except UnknownQueueError:
+            if not await self._learn_queues():
+                raise
+            job = self._resolver.resolve_plain(kind, payload, opts, self.workers.classes)
         return await self._inserter.insert(job)
 
     def transaction(self) -> AbstractAsyncContextManager[Connection]:
@@ -236,6 +255,13 @@ class Client:
         """
         async with self._database.acquire() as connection:
             return await self._database.jobs.list_clients(connection)
+
+    async def stats(self) -> Stats:
+        """Count the jobs of every queue by state, and name the queues that nobody works.
+
+        What this costs does not grow with the history.
+        """
+        return await self.queues.stats()
 
     # Working
 
@@ -264,7 +290,7 @@ class Client:
         await self.open()
         await Migrations(self._database).check()
         if self._engine is None:  # nobody else started it while this call waited
-            self._engine = self._make_engine(pools)
+            self._engine = self._make_engine(pools, works_all=queues is None)
             token = _current.set(self)
             self._engine.start()  # its tasks inherit the context, and with it the current client
             _current.reset(token)
@@ -336,6 +362,23 @@ class Client:
 
     # The steps of these
 
+    async def _resolve(self, args: JobArgs, opts: InsertOpts | None) -> NewJob:
+        try:
+            return self._resolver.resolve(args, opts)
+        except UnknownQueueError:
+            if not await self._learn_queues():
+                raise
+            return self._resolver.resolve(args, opts)
+
+    async def _learn_queues(self) -> bool:
+        """Ask which queues were added at run time; say whether there are some that were not known here."""
+        try:
+            added = await self.queues.added()
+        except DatabaseError:
+            return False
+        known, self._resolver.added = self._resolver.added, added
+        return not added <= known
+
     def _resolved(self, jobs: Iterable[Insertable]) -> Iterator[NewJob]:
         for each in jobs:
             args, opts = each if isinstance(each, tuple) else (each, None)
@@ -358,7 +401,7 @@ class Client:
             pools[name] = configured[name] if max_workers is None else QueueConfig(max_workers=max_workers)
         return pools
 
-    def _make_engine(self, pools: Mapping[str, QueueConfig]) -> Engine:
+    def _make_engine(self, pools: Mapping[str, QueueConfig], *, works_all: bool) -> Engine:
         return Engine(
             self._database,
             self.workers,
@@ -371,6 +414,7 @@ class Client:
             concurrency=self._concurrency,
             retention=Retention.of(self.config),
             task=self.config.task,
+            works_all=works_all,
         )
 
 

@@ -39,6 +39,7 @@ DEFAULT_TIMEOUT: Final = timedelta(seconds=60)
 
 PRIORITIES: Final = range(-(2**15), 2**15)
 MAX_ATTEMPTS: Final = range(1, 2**15)
+MOST_WORKERS: Final = 10_000
 
 
 def _name(value: object) -> object:
@@ -79,7 +80,7 @@ class QueueConfig(Checked, BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    max_workers: int = Field(default=100, ge=1, le=10_000)
+    max_workers: int = Field(default=100, ge=1, le=MOST_WORKERS)
     """How many of its jobs one process runs at once."""
     global_limit: Limit | None = None
     """How many of its jobs run at once in all processes together; `None` leaves it to the processes."""

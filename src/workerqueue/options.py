@@ -202,6 +202,8 @@ class Resolver:
     def __init__(self, config: Config, *, strict: bool = True) -> None:
         self._config = config
         self._strict = strict
+        self.added: frozenset[str] = frozenset()
+        """Queues that were added at run time, as far as they are known here."""
         self._by_class: dict[type[JobArgs], KindSettings] = {}
         self._usual: dict[type[JobArgs], Usual] = {}
 
@@ -308,7 +310,7 @@ class Resolver:
     def _pool(self, queue: str) -> str:
         if not is_name(queue):
             raise UnknownQueueError(f"queue: expected {A_NAME}, got {brief(queue)}")
-        if self._strict and queue not in self._config.all_queues:
+        if self._strict and queue not in self._config.all_queues and queue not in self.added:
             raise UnknownQueueError(
                 f"no queue {queue!r} is configured; {near_matches(queue, self._config.all_queues)} "
                 "(a name inside a queue is `dynamic_queue`)"

@@ -19,7 +19,7 @@ SOURCE = {path: path.read_text() for path in PACKAGE.rglob("*.py")}
 PLACES = {
     "make_partition": {"{name}", "{from}", "{to}"},
     "delete_finalized": {"{table}"},
-    "drop_day": {"{table}"},
+    "drop_day": {"{table}", "{day}"},
     "drop_index": {"{index}"},
     "rebuild_index": {"{index}"},
     "limit_time": {"{milliseconds}"},

@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn, cast
 
 import typer
 
-from workerqueue.cli import dev, insert, migrate, run, tasks, version
+from workerqueue.cli import dev, insert, migrate, queues, run, tasks, version
 from workerqueue.cli.problems import Failure, WrongUse
 from workerqueue.errors import DatabaseUnavailableError, JobWaitTimeout, WorkerQueueError
 
@@ -52,7 +52,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
-app.add_typer(migrate.app, name="migrate")
+GROUPS: dict[str, typer.Typer] = {"migrate": migrate.app, "queues": queues.app}
+for _name, _group in GROUPS.items():
+    app.add_typer(_group, name=_name)
 
 
 @app.callback()
@@ -73,7 +75,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _run(arguments: list[str], *, debug: bool) -> int:
     if not arguments:
-        names = ", ".join([*COMMANDS, "migrate"])
+        names = ", ".join([*COMMANDS, *GROUPS])
         return _complain(f"no command; expected one of {names} (see `workerqueue --help`)", WRONG_USE, debug=debug)
     try:
         if app(args=arguments, prog_name="workerqueue", standalone_mode=False) == INTERRUPTED:

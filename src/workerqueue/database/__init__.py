@@ -7,7 +7,7 @@ from workerqueue.database.connection import Database
 from workerqueue.database.driver_errors import RefusedDataError, in_our_words
 from workerqueue.database.jobs import JobTable
 from workerqueue.database.migrate import Migration, Migrations, migrate, migrations_script
-from workerqueue.database.queues import CHANGED, QueueTable
+from workerqueue.database.queues import ALL, CHANGED, QueueTable
 from workerqueue.database.reconnect import keep_trying
 from workerqueue.database.rows import (
     Beat,
@@ -16,6 +16,7 @@ from workerqueue.database.rows import (
     Claimant,
     Claimed,
     ClientRow,
+    Counted,
     Finished,
     HandedOver,
     Inserted,
@@ -23,6 +24,7 @@ from workerqueue.database.rows import (
     Mark,
     QueueChange,
     Recorded,
+    Removal,
     Rescued,
     Room,
     StoredJob,
@@ -33,6 +35,7 @@ from workerqueue.database.turns import let_others_run
 from workerqueue.database.url import database_is_named
 
 __all__ = [
+    "ALL",
     "CHANGED",
     "RESIGNED",
     "AsyncpgRunner",
@@ -44,6 +47,7 @@ __all__ = [
     "Claimed",
     "ClientRow",
     "Connection",
+    "Counted",
     "Database",
     "Day",
     "Deleted",
@@ -62,6 +66,7 @@ __all__ = [
     "QueueTable",
     "Recorded",
     "RefusedDataError",
+    "Removal",
     "Rescued",
     "Room",
     "Runner",

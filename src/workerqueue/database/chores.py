@@ -106,9 +106,16 @@ class ChoreTable:
         return deleted
 
     async def drop_day(self, connection: Connection, table: str, *, timeout: float) -> None:
-        """Drop a day's table, with all that is in it."""
+        """Drop a day's table, with all that is in it; its name ends with the day."""
         with in_our_words(self._schema):
-            await connection.execute(self._about("drop_day", table=table), timeout=timeout)
+            await connection.execute(self._about("drop_day", table=table, day=table[-8:]), timeout=timeout)
+
+    async def fold_tally(self, connection: Connection, limit: int, *, timeout: float) -> int:
+        """Add up at most `limit` counts of ended jobs, and say how many there were."""
+        with in_our_words(self._schema):
+            rows = await connection.fetch(statement("fold_tally", self._schema), limit, timeout=timeout)
+        folded: int = rows[0]["folded"]
+        return folded
 
     async def prune_clients(self, connection: Connection, older_than: float, limit: int, *, timeout: float) -> int:
         """Forget at most `limit` clients that ended so many seconds ago and that no job names; say how many."""

@@ -199,12 +199,24 @@ class JobTable:
         return _claim(rows, claimant, lease)
 
     async def claim_chosen(
-        self, connection: Connection, claimant: Claimant, ids: Collection[int], *, lease: int
+        self,
+        connection: Connection,
+        claimant: Claimant,
+        ids: Collection[int],
+        *,
+        lease: int,
+        pool: str,
+        is_held: bool,
     ) -> Claim:
-        """Claim jobs that rules have chosen, as far as they are still there, in their order; what has no turn waits."""
+        """Claim jobs of a pool that rules have chosen, as far as they are still there; what has no turn waits.
+
+        `is_held` tells whether the caller holds the gate of the pool's own rules.
+        """
         sql = statement("claim_chosen", self._schema)
         with in_our_words(self._schema):
-            rows = await connection.fetch(sql, lease, *claimant.parameters, list(ids), timeout=CALL_TIMEOUT)
+            rows = await connection.fetch(
+                sql, lease, *claimant.parameters, list(ids), pool, is_held, timeout=CALL_TIMEOUT
+            )
         claim = _claim(rows, claimant, lease)
         place = {job_id: place for place, job_id in enumerate(ids)}
         claim.jobs.sort(key=lambda job: place[job.id])

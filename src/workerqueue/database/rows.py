@@ -132,6 +132,8 @@ class Beat(NamedTuple):
     """Whether another client has not beaten for too long."""
     late: bool
     """Whether its own last beat is so long ago that others may have been kept from theirs as well."""
+    said_of_queues: str
+    """Another text whenever something was said of queues at run time."""
 
 
 class Rescued(NamedTuple):
@@ -332,6 +334,25 @@ class QueueChange(NamedTuple):
     rate_starts: int | None
     rate_seconds: float | None
     burst: int | None
+    is_added: bool
+    """Whether it is a queue that nobody's configuration has."""
+    changed_at: datetime
+
+
+class Counted(NamedTuple):
+    """How many jobs of a queue are in one state."""
+
+    pool: str
+    state: str
+    jobs: int
+
+
+class Removal(NamedTuple):
+    """What came of removing a queue."""
+
+    removed: bool
+    jobs: int
+    """How many live jobs it has: none, if it was removed."""
 
 
 class Recorded(NamedTuple):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
+from math import inf
+from time import monotonic
 from typing import Final, NamedTuple
 
 from workerqueue.database import Claim, Claimant, Connection, Database, Mark
@@ -50,7 +53,8 @@ class RuledClaims:
         self._rules = rules
         self._after: dict[str, str] = {}
         """By pool, the lane that was served last."""
-        self._recounted: set[str] = set()
+        self._recount_at: dict[tuple[str, datetime], float] = {}
+        """When to count again what runs in a pool that was limited at some time."""
 
     async def claim_first(
         self,
@@ -86,7 +90,9 @@ class RuledClaims:
             claim = NOTHING
             if choice.ids:
                 counted = replace(claimant, is_counted=True)
-                claim = await self._database.jobs.claim_chosen(connection, counted, choice.ids, lease=lease)
+                claim = await self._database.jobs.claim_chosen(
+                    connection, counted, choice.ids, lease=lease, pool=pool, is_held=self._rules.counts(pool)
+                )
                 await self._note(connection, {pool: wanted}, claim)
         if choice.after is not None:
             self._after[pool] = choice.after
@@ -102,11 +108,20 @@ class RuledClaims:
         async with self._database.begin(connection, CALL_TIMEOUT):
             while len(await self._database.queues.hold_gates(connection, gates)) < len(gates):
                 await self._database.queues.make_gates(connection, gates)
-            if new := self._rules.changed_pools(pools) - self._recounted:
-                # What runs there was claimed before there was a limit to count it.
-                await self._database.queues.count_runs(connection, new)
-                self._recounted |= new
+            await self._recount(connection, pools)
             yield
+
+    async def _recount(self, connection: Connection, pools: Collection[str]) -> None:
+        """Count what runs in pools that were limited at run time, and was claimed before.
+
+        At once, and when no claim can be under way any more that knew nothing of it.
+        """
+        now, limited = monotonic(), self._rules.limited_since(pools)
+        due = {(pool, since) for pool, since in limited.items() if self._recount_at.get((pool, since), now) <= now}
+        if due:
+            await self._database.queues.count_runs(connection, [pool for pool, _ in due])
+            for each in due:
+                self._recount_at[each] = inf if each in self._recount_at else now + CALL_TIMEOUT
 
     def _written(self, wanted: Mapping[str, Wanted]) -> list[Written]:
         return [

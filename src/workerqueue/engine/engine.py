@@ -59,6 +59,7 @@ class Engine:
         concurrency: The most jobs at once over all pools; `None` leaves it to the pools.
         retention: How long finalized jobs are kept, while this client leads.
         task: Gives a kind's row of the task table.
+        works_all: Whether it works the queues that are added at run time, too.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Engine:
         concurrency: int | None,
         retention: Retention,
         task: Callable[[str], TaskConfig],
+        works_all: bool,
     ) -> None:
         self._database = database
         self._events = events
@@ -83,7 +85,12 @@ class Engine:
         self._retention = retention
         self._kinds = workers.kinds
         self._executor = Executor(workers, client)
-        self._pools = {name: Slots(name, queue.max_workers, self._work) for name, queue in queues.items()}
+        rules = Rules(queues, {kind: task(kind) for kind in self._kinds}, works_all=works_all)
+
+        def open_pool(name: str) -> Slots:
+            return Slots(name, rules.max_workers(name), self._work)
+
+        self._pools = {name: open_pool(name) for name in queues}
         self._presence = Presence(
             database,
             client,
@@ -92,16 +99,18 @@ class Engine:
             heartbeat_interval=heartbeat_interval,
             lease_ttl=lease_ttl,
             on_lost=self._lost,
+            on_queues=lambda: self._producer.change_rules(),
         )
         self._leader = Leader(database, lambda: self._presence.registered)
         self._producer = Producer(
             database,
             self._pools,
             self._kinds,
-            Rules(queues, {kind: task(kind) for kind in self._kinds}),
+            rules,
             client,
             self._presence,
             self._give_back,
+            open_pool,
             poll_interval=poll_interval,
             concurrency=concurrency,
         )

@@ -40,16 +40,25 @@ class Heartbeat:
         interval: Seconds between two beats.
         lease_ttl: Seconds without a beat after which a client is dead.
         on_lost: Called in the loop of whoever starts this, with the number that was declared dead.
+        on_queues: Called there when something was said of queues, for those whom no notification reaches.
     """
 
     def __init__(
-        self, database: Database, number: int, interval: float, lease_ttl: float, on_lost: Callable[[int], None]
+        self,
+        database: Database,
+        number: int,
+        interval: float,
+        lease_ttl: float,
+        on_lost: Callable[[int], None],
+        on_queues: Callable[[], None],
     ) -> None:
         self.number = number
         self._interval = interval
         self._lease_ttl = lease_ttl
         self._database = database.for_another_loop()
         self._on_lost = on_lost
+        self._on_queues = on_queues
+        self._said_of_queues: str | None = None
         self._engine = asyncio.get_running_loop()
         self._watchdog = Watchdog(self._engine)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -112,11 +121,18 @@ class Heartbeat:
         if beat.late:
             self._judges_from = max(self._judges_from, monotonic() + others_need)
         if not beat.alive:
-            with suppress(RuntimeError):  # the engine's loop has ended
-                self._engine.call_soon_threadsafe(self._on_lost, number)
+            self._tell(self._on_lost, number)
+        if beat.said_of_queues != self._said_of_queues:
+            self._said_of_queues = beat.said_of_queues
+            self._tell(self._on_queues)
         if self._looks_again or (beat.overdue and await self._is_sure(connection)):
             # What was held by another transaction, or claimed at the very moment of a death, is there at the next look.
             self._looks_again = await rescue_jobs(self._database, connection, self._lease_ttl)
+
+    def _tell(self, call: Callable[..., None], *args: object) -> None:
+        """Call something in the engine's loop."""
+        with suppress(RuntimeError):  # it has ended
+            self._engine.call_soon_threadsafe(call, *args)
 
     async def _is_sure(self, connection: Connection) -> bool:
         """Tell whether who is overdue is dead, and has not been away together with others."""

@@ -36,6 +36,12 @@ class Idleness:
         self._count = 0
         self._began = monotonic()
 
+    def change_pools(self, pools: Sequence[str]) -> None:
+        """Be told of these pools from now on."""
+        if set(pools) - set(self._pools):
+            self._marked_until = 0.0
+        self._pools = list(pools)
+
     @property
     def is_busy(self) -> bool:
         """Whether so many jobs come that looking for them costs less than being told."""

@@ -24,6 +24,7 @@ class Presence:
         heartbeat_interval: Seconds between two beats.
         lease_ttl: Seconds without a beat after which any client is dead.
         on_lost: Called when the client was declared dead: its jobs are others' by then.
+        on_queues: Called when something was said of queues.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class Presence:
         heartbeat_interval: float,
         lease_ttl: float,
         on_lost: Callable[[], None],
+        on_queues: Callable[[], None],
     ) -> None:
         self._interval = heartbeat_interval
         self._lease_ttl = lease_ttl
         self._database = database
         self._row = ClientRow(client, socket.gethostname(), os.getpid(), pools, kinds)
         self._on_lost = on_lost
+        self._on_queues = on_queues
         self._number: int | None = None
         self._heartbeat: Heartbeat | None = None
 
@@ -58,6 +61,12 @@ class Presence:
             self._number = number  # only now: who works without a heartbeat is dead to all others, and never told
         return self._number
 
+    async def change_pools(self, connection: Connection, pools: Sequence[str]) -> None:
+        """Say what the client works from now on."""
+        self._row = self._row._replace(pools=pools)
+        if self._number is not None:
+            await self._database.queues.change_pools(connection, self._number, pools)
+
     async def end(self) -> None:
         """Say that the client has stopped; not before the last of its jobs has been released."""
         if self._heartbeat is not None:
@@ -66,7 +75,7 @@ class Presence:
 
     def _beat_for(self, number: int) -> None:
         if self._heartbeat is None:
-            heartbeat = Heartbeat(self._database, number, self._interval, self._lease_ttl, self._lost)
+            heartbeat = Heartbeat(self._database, number, self._interval, self._lease_ttl, self._lost, self._on_queues)
             heartbeat.start()
             self._heartbeat = heartbeat
         else:

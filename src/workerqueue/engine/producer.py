@@ -47,12 +47,13 @@ class Producer:
     def __init__(
         self,
         database: Database,
-        pools: Mapping[str, Slots],
+        pools: dict[str, Slots],
         kinds: Sequence[str],
         rules: Rules,
         client: str,
         presence: Presence,
         give_back: Callable[[Claimed], None],
+        open_pool: Callable[[str], Slots],
         *,
         poll_interval: float,
         concurrency: int | None,
@@ -62,6 +63,7 @@ class Producer:
         self._rules = rules
         self._presence = presence
         self._give_back = give_back
+        self._open_pool = open_pool
         self._poll_interval = poll_interval
         self._concurrency = concurrency
         self._may_have_work: set[str] = set(pools)
@@ -84,10 +86,10 @@ class Producer:
     def hint(self, pool: str | None) -> None:
         """Note that a pool may have ready jobs; `None` means any."""
         if pool is None:
-            self._may_have_work.update(self._pools)
+            self._may_have_work.update(self._rules.pools)
             self._held_until.clear()
             self._marks.ask()
-        elif pool in self._pools:
+        elif pool in self._claimant.pools:
             self._may_have_work.add(pool)
             self._hinted.add(pool)
         else:
@@ -158,9 +160,36 @@ class Producer:
         except BaseException:
             self._rules_changed = True
             raise
-        for name, slots in self._pools.items():
-            slots.max_workers = self._rules.max_workers(name)
+        await self._change_pools(connection)
+        for name in self._rules.pools:
+            self._pools[name].max_workers = self._rules.max_workers(name)
+        self._give_back_barred()
         self._claimant = self._claimant_of(self._claimant.number)
+
+    async def _change_pools(self, connection: Connection) -> None:
+        """Work the queues that were added, and those no more that were removed."""
+        pools = self._rules.pools
+        if pools == self._claimant.pools:
+            return
+        for name in pools:
+            if name not in self._pools:
+                self._pools[name] = self._open_pool(name)
+        await self._presence.change_pools(connection, pools)
+        self._idle.change_pools(pools)
+        self._claimant = replace(self._claimant, pools=pools)
+        self._may_have_work = set(pools)
+
+    def _give_back_barred(self) -> None:
+        """Release what has not been started of queues that were paused or removed."""
+        worked = set(self._rules.pools)
+
+        def is_barred(job: Claimed) -> bool:
+            queues = (job.pool,) if job.queue is None else (job.pool, job.queue)
+            return job.pool not in worked or self._rules.is_paused(*queues)
+
+        for slots in self._pools.values():
+            for job in slots.take_back(which=is_barred):
+                self._give_back(job)
 
     async def _registered(self, connection: Connection) -> Claimant:
         """Give who claims, under the number that this client has now."""
@@ -318,7 +347,7 @@ class Producer:
         if self._idle.is_busy and not self._may_have_work:
             with anyio.move_on_after(BUSY_PAUSE):
                 await self._changed.wait()
-            self._may_have_work.update(self._pools)
+            self._may_have_work.update(self._rules.pools)
             return
         pause = self._poll_interval * (1 - random.uniform(0, JITTER))  # noqa: S311 - jitter, not a secret
         if not self._may_have_work:

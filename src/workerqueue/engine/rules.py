@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Final
 
 from workerqueue.config import QueueConfig, TaskConfig
-from workerqueue.database import QueueChange
+from workerqueue.database import ALL, QueueChange
 from workerqueue.durations import as_timedelta
 from workerqueue.rate import read_rate
 
@@ -21,13 +23,23 @@ class Rules:
     Args:
         pools: The pools that the client works.
         tasks: The rows of the kinds that it works.
+        works_all: Whether it works the queues that are added at run time, too.
     """
 
-    def __init__(self, pools: Mapping[str, QueueConfig], tasks: Mapping[str, TaskConfig]) -> None:
-        self._pools = pools
+    def __init__(
+        self, pools: Mapping[str, QueueConfig], tasks: Mapping[str, TaskConfig], *, works_all: bool = False
+    ) -> None:
+        self._configured = pools
+        self._pools = dict(pools)
+        self._works_all = works_all
         self._tasks = tasks
         self._changes: Mapping[str, QueueChange] = {}
         self._kinds = {kind: _kind_rules(kind, task) for kind, task in tasks.items() if task.has_rules}
+
+    @property
+    def pools(self) -> list[str]:
+        """The pools that are worked now."""
+        return list(self._pools)
 
     @property
     def limits(self) -> dict[str, int]:
@@ -57,6 +69,14 @@ class Rules:
     def change(self, changes: Collection[QueueChange]) -> None:
         """Take what was said of queues at run time."""
         self._changes = {change.name: change for change in changes}
+        self._pools = dict(self._configured)
+        if self._works_all:
+            self._pools |= {each.name: _ADDED for each in changes if each.is_added and each.name not in self._pools}
+
+    def is_paused(self, *queues: str) -> bool:
+        """Tell whether one of these queues is paused, or all are."""
+        changes = [self._changes.get(name) for name in (*queues, ALL)]
+        return any(change is not None and change.paused_at is not None for change in changes)
 
     def max_workers(self, pool: str) -> int:
         """Give how many workers a pool has."""
@@ -97,9 +117,10 @@ class Rules:
         ]
         return of_pools + of_kinds
 
-    def changed_pools(self, pools: Collection[str]) -> set[str]:
-        """Give those of the pools whose runs may have been claimed before there was a limit to count them."""
-        return {pool for pool in pools if (change := self._changes.get(pool)) and change.global_limit is not None}
+    def limited_since(self, pools: Collection[str]) -> dict[str, datetime]:
+        """Say since when pools have a limit of run time: what was claimed before it was not counted."""
+        changes = [self._changes[pool] for pool in pools if pool in self._changes]
+        return {change.name: change.changed_at for change in changes if change.global_limit is not None}
 
     def have_rates(self, pools: Collection[str]) -> bool:
         """Tell whether a rate needs to know what is started of these pools."""
@@ -109,6 +130,9 @@ class Rules:
             or any(change.rate_starts for change in changes)
             or any(self._tasks[kind].rate for kind in self._kinds)
         )
+
+
+_ADDED: Final = QueueConfig()
 
 
 def _kind_rules(kind: str, task: TaskConfig) -> Written:

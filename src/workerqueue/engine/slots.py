@@ -77,10 +77,13 @@ class Slots:
         self._handed.extend((now, job) for job in jobs)
         self._wake_one()
 
-    def take_back(self) -> list[Claimed]:
-        """Take the jobs that were handed over and have not been started."""
-        jobs = [job for _, job in self._handed]
-        self._handed.clear()
+    def take_back(self, *, which: Callable[[Claimed], bool] | None = None) -> list[Claimed]:
+        """Take the jobs that were handed over and have not been started; all, or some."""
+        jobs = [job for _, job in self._handed if which is None or which(job)]
+        if which is None:
+            self._handed.clear()
+        elif jobs:
+            self._handed = deque(each for each in self._handed if not which(each[1]))
         return jobs
 
     def take_back_overdue(self) -> list[Claimed]:

@@ -99,6 +99,7 @@ create table {schema}.queue (
     rate_starts  integer check (rate_starts >= 1),
     rate_seconds real check (rate_seconds > 0),
     burst        integer check (burst >= 1),
+    is_added     boolean not null default false,    -- a queue that is in nobody's configuration
     is_ruled     boolean not null generated always as (global_limit is not null or rate_starts is not null) stored,
     changed_at   timestamptz not null default statement_timestamp(),
     check ((rate_starts is null) = (rate_seconds is null))
@@ -157,6 +158,15 @@ create table {schema}.job_finalized (
     primary key (id, finalized_at)
 ) partition by range (finalized_at);
 create table {schema}.job_finalized_default partition of {schema}.job_finalized default;
+
+-- How many jobs ended in each queue and state, by the day (UTC) whose table has them: a row for each batch that ended,
+-- and fewer for what is deleted again, which a chore adds up; so that to count the history takes no look at it.
+create table {schema}.tally (
+    day   date not null,
+    pool  text not null,
+    state {schema}.job_state not null,
+    jobs  bigint not null
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
 -- Which clients wait to be told of new jobs, by pool: only then does an insert notify, since NOTIFY takes a lock
 -- that all commits with one share. Unlogged: after a crash nobody waits.

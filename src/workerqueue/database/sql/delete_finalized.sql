@@ -30,8 +30,9 @@ doomed as (
 deleted as (
     delete from {schema}.{table}
     where ctid = any (array(select place from doomed))
-    returning coalesce(queue, pool) as queue, state::text as state
-)
+    returning coalesce(queue, pool) as queue, pool, state, finalized_at
+),
+{part untally}
 select (
            select jsonb_agg(jsonb_build_array(queue, state, jobs))::text
            from (select queue, state, count(*) as jobs from deleted group by queue, state) as counted

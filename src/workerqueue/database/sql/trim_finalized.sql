@@ -30,6 +30,7 @@ deleted as (
     delete from {schema}.job_finalized as job
     using doomed
     where job.id = doomed.id and job.finalized_at = doomed.finalized_at
-    returning job.id
-)
+    returning job.pool, job.state, job.finalized_at
+),
+{part untally}
 select count(*) as deleted from deleted

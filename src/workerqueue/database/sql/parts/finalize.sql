@@ -1,4 +1,4 @@
--- Move what has `ended` into the history, with its final state, its last error and its output.
+-- Move what has `ended` into the history, with its final state, its last error and its output; and count it there.
 finalized as (
     insert into {schema}.job_finalized (
         id, kind, queue, pool, state, priority, attempt, max_attempts, timeout_seconds, created_at, scheduled_at,
@@ -11,4 +11,10 @@ finalized as (
                 else coalesce(errors, '[]') || entry end,
            tags, metadata, retry, on_discard, output
     from ended
+),
+tallied as (
+    insert into {schema}.tally (day, pool, state, jobs)
+    select (statement_timestamp() at time zone 'UTC')::date, pool, final_state, count(*)
+    from ended
+    group by pool, final_state
 )
