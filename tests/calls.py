@@ -13,9 +13,11 @@ from workerqueue.config import Config, QueueConfig, TaskConfig
 from workerqueue.database import AsyncpgRunner, Claimant, Claimed, ClientRow, Connection, Finished, Mark, QueueTable
 from workerqueue.database.chores import ChoreTable
 from workerqueue.database.jobs import JobTable
+from workerqueue.database.keys import KeyTable
 from workerqueue.engine.rules import Rules
 from workerqueue.options import Resolver
 from workerqueue.outcome import COMPLETED, INTERRUPTED, Outcome
+from workerqueue.unique import Key, Replacing
 
 Call = Callable[[JobTable, Connection], Awaitable[object]]
 
@@ -38,6 +40,8 @@ class Note(JobArgs):
 NEW = [Resolver(Config(), strict=False).resolve(Note(), InsertOpts(queue=POOLS[n % 5])) for n in range(100)]
 INSERT_IDS = [UUID(int=n) for n in range(100)]
 KEYED = [job._replace(insert_id=insert_id) for job, insert_id in zip(NEW, INSERT_IDS, strict=True)]
+KEYS = [Key(f"k{n}") for n in range(100)]
+HELD = [key.text for key in KEYS]
 OUTCOMES = [
     COMPLETED,
     INTERRUPTED,
@@ -76,6 +80,11 @@ def queues(jobs: JobTable) -> QueueTable:
     return QueueTable(jobs.schema, "channel")
 
 
+def keys(jobs: JobTable) -> KeyTable:
+    """Give the statements of keys over the same schema."""
+    return KeyTable(jobs.schema, "channel")
+
+
 def chores(jobs: JobTable) -> ChoreTable:
     """Give the statements of the chores over the same schema."""
     return ChoreTable(jobs.schema, "channel")
@@ -111,6 +120,15 @@ HOT: dict[str, Call] = {
     "note_starts": lambda jobs, connection: queues(jobs).note_starts(
         connection, RULED_POOLS, RULED_KINDS, range(1, 101)
     ),
+    "take_keys": lambda jobs, connection: keys(jobs).take_keys(AsyncpgRunner(connection), KEYS, INSERT_TIMEOUT),
+    "find_keys": lambda jobs, connection: keys(jobs).find_keys(AsyncpgRunner(connection), HELD, INSERT_TIMEOUT),
+    "give_keys": lambda jobs, connection: keys(jobs).give_keys(
+        AsyncpgRunner(connection), dict(zip(HELD, range(1, 101), strict=True)), dict.fromkeys(HELD), INSERT_TIMEOUT
+    ),
+    "replace_job": lambda jobs, connection: keys(jobs).replace_job(
+        AsyncpgRunner(connection), 3, NEW[0], Replacing(), INSERT_TIMEOUT
+    ),
+    "find_key": lambda jobs, connection: keys(jobs).find_key(connection, HELD[0]),
     "list_changes": lambda jobs, connection: queues(jobs).list_changes(connection),
     "release_job": lambda jobs, connection: jobs.release_job(connection, 3),
     "get_job": lambda jobs, connection: jobs.get_job(connection, 3),
@@ -121,6 +139,8 @@ HOT: dict[str, Call] = {
 }
 
 RARE: dict[str, Call] = {
+    "note_ends": lambda jobs, connection: keys(jobs).note_ends(connection, timeout=INSERT_TIMEOUT),
+    "prune_keys": lambda jobs, connection: keys(jobs).prune_keys(connection, "", 1_000, timeout=INSERT_TIMEOUT),
     "count_jobs": lambda jobs, connection: queues(jobs).count_jobs(connection),
     "count_dynamic": lambda jobs, connection: queues(jobs).count_dynamic(connection, "runs-1"),
     "list_worked": lambda jobs, connection: queues(jobs).list_worked(connection),

@@ -26,6 +26,7 @@ from workerqueue.job import AttemptError, ControlResult, InsertResult, Job, JobS
 from workerqueue.outcome import JobCancel, JobDiscard, JobRetry, JobSnooze
 from workerqueue.priority import Priority
 from workerqueue.retry import Delays, Exponential, Fixed, Polynomial
+from workerqueue.unique import Debounce, UniqueOpts
 from workerqueue.worker import Worker, Workers
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "ControlResult",
     "DatabaseError",
     "DatabaseUnavailableError",
+    "Debounce",
     "Delays",
     "DuplicateKindError",
     "Exponential",
@@ -61,6 +63,7 @@ __all__ = [
     "QueueConfig",
     "SchemaError",
     "TaskConfig",
+    "UniqueOpts",
     "UnknownKindError",
     "UnknownQueueError",
     "Worker",

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from workerqueue.errors import ConfigError
 from workerqueue.retry import RetryPolicy
+from workerqueue.unique import Debounce, JobKeyMode, UniqueOpts
 
 NAME_LENGTH = 128
 A_NAME = f"1 to {NAME_LENGTH} printable characters"
@@ -78,6 +79,18 @@ class InsertOpts:
     """JSON that travels with the job, at most 64 KiB."""
     pending: bool | None = None
     """Park the job until it is released by hand."""
+    job_key: str | None = None
+    """A key of the caller's own, 1 to 512 characters: one live job has it at a time, of whatever kind, and
+    `client.jobs` finds that job by it. Free again when the job has ended."""
+    job_key_mode: JobKeyMode | None = None
+    """What becomes of a job that has the key: `keep` (default) leaves it as it is; `replace` makes it this one, with
+    attempts and errors starting again; `preserve_run_at` does so, but for its time; `unsafe_dedupe` leaves it as it is,
+    also when it has ended and its history is there. A job that is running is never replaced: it runs on without its
+    key, and this one is inserted. (graphile-worker's modes.)"""
+    unique: UniqueOpts | None = None
+    """What makes jobs the same, of which one is live at a time."""
+    debounce: Debounce | None = None
+    """Run the job of this `job_key` once it has not been inserted again for a while."""
     insert_id: UUID | None = None
     """An id of the caller's own for this insert: within a day, a second insert with it makes no second job, whatever
     became of the first, and gives the job that is there (`duplicate=True`). So it may be repeated when its answer was

@@ -11,8 +11,9 @@ from typing import Final
 
 import anyio
 
-from workerqueue.database import AsyncpgRunner, Database, Inserted, JobTable, Runner
+from workerqueue.database import AsyncpgRunner, Database, Inserted, Runner
 from workerqueue.job import InsertResult
+from workerqueue.keyed import insert_keyed, insert_keyed_with
 from workerqueue.once import Results, insert_once, insert_once_with
 from workerqueue.options import NewJob
 
@@ -23,6 +24,7 @@ SHORTEST_CALL: Final = 0.05
 """Seconds that a statement has at least, however long its connection took."""
 
 _INSERT_ID: Final = attrgetter("insert_id")
+_KEYS: Final = attrgetter("keys")
 
 
 async def insert_many(database: Database, jobs: Iterator[NewJob], timeout: float) -> Results:
@@ -39,6 +41,9 @@ async def insert_many(database: Database, jobs: Iterator[NewJob], timeout: float
         DatabaseError: If the database did not take them.
     """
     first = list(islice(jobs, CHUNK))
+    if any(map(_KEYS, first)):
+        # All at once: who holds keys of one chunk and waits for those of the next could be waited for in turn.
+        return await insert_keyed(database, [*first, *jobs], timeout)
     has_ids = any(map(_INSERT_ID, first))
     if has_ids and all(map(_INSERT_ID, first)):
         first += jobs
@@ -52,18 +57,18 @@ async def insert_many(database: Database, jobs: Iterator[NewJob], timeout: float
         runner = AsyncpgRunner(connection)
         if not following and not has_ids:  # one statement is a transaction by itself
             left = max(deadline - anyio.current_time(), SHORTEST_CALL)
-            return await insert_with(database.jobs, runner, iter(first), left)
+            return await insert_with(database, runner, iter(first), left)
         async with database.begin(connection, timeout):
-            return await insert_with(database.jobs, runner, chain(first, following, jobs), timeout)
+            return await insert_with(database, runner, chain(first, following, jobs), timeout)
 
 
-async def insert_with(table: JobTable, runner: Runner, jobs: Iterator[NewJob], timeout: float) -> Results:
+async def insert_with(database: Database, runner: Runner, jobs: Iterator[NewJob], timeout: float) -> Results:
     """Insert jobs by a runner, `timeout` seconds for each statement; the results are in the order of the input."""
     results: Results = []
     written: Callable[[], Results] | None = None
     chunk = list(islice(jobs, CHUNK))
     while chunk:
-        writing = asyncio.create_task(_write(table, runner, chunk, timeout))
+        writing = asyncio.create_task(_write(database, runner, chunk, timeout))
         try:
             await asyncio.sleep(0)  # it is sent
             if written is not None:
@@ -77,12 +82,15 @@ async def insert_with(table: JobTable, runner: Runner, jobs: Iterator[NewJob], t
     return results if written is None else results + written()
 
 
-async def _write(table: JobTable, runner: Runner, jobs: Sequence[NewJob], timeout: float) -> Callable[[], Results]:
+async def _write(database: Database, runner: Runner, jobs: Sequence[NewJob], timeout: float) -> Callable[[], Results]:
     """Write one chunk; its results are made when they are asked for."""
+    if any(map(_KEYS, jobs)):
+        keyed = await insert_keyed_with(database, runner, jobs, timeout)
+        return lambda: keyed
     if any(map(_INSERT_ID, jobs)):
-        results = await insert_once_with(table, runner, jobs, timeout)
+        results = await insert_once_with(database.jobs, runner, jobs, timeout)
         return lambda: results
-    return partial(_results, jobs, await table.insert_jobs(runner, jobs, timeout))
+    return partial(_results, jobs, await database.jobs.insert_jobs(runner, jobs, timeout))
 
 
 def _results(jobs: Sequence[NewJob], inserted: Inserted) -> Results:

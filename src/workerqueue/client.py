@@ -179,8 +179,8 @@ class Client:
         """
         runner = in_callers_transaction(tx)
         job = await self._resolve(args, opts)
-        if job.insert_id is not None:
-            found = await insert_with(self._database.jobs, runner, iter([job]), self._insert_timeout)
+        if not job.is_plain:
+            found = await insert_with(self._database, runner, iter([job]), self._insert_timeout)
             return cast("InsertResult[A]", found[0])
         ids, at = await self._database.jobs.insert_job(runner, job, self._insert_timeout)
         return cast("InsertResult[A]", InsertResult(job, ids[0], at))
@@ -216,7 +216,7 @@ class Client:
             if not await self._learn_queues():
                 raise
             resolved = list(self._resolved(given))
-        results = await insert_with(self._database.jobs, runner, iter(resolved), self._insert_timeout)
+        results = await insert_with(self._database, runner, iter(resolved), self._insert_timeout)
         return cast("list[InsertResult[JobArgs]]", results)
 
     async def insert_kind(

@@ -30,6 +30,7 @@ from workerqueue.rate import read_rate
 from workerqueue.retry import RetryPolicy
 from workerqueue.template import QueueTemplate
 from workerqueue.toml_tables import read_tables
+from workerqueue.unique import UniqueOpts
 from workerqueue.validation import Checked
 
 DEFAULT_QUEUE: Final = "default"
@@ -174,6 +175,8 @@ class TaskConfig(Checked, BaseModel):
     """How long one attempt may take."""
     retry: Annotated[RetryPolicy | None, WrapValidator(_policy)] = None
     """When a failed job is tried again."""
+    unique: UniqueOpts | None = None
+    """What makes jobs of this kind the same, of which one is live at a time."""
     keep_completed: Age | None = None
     """How long completed jobs of this kind are kept, whatever their queue says."""
     keep_cancelled: Age | None = None

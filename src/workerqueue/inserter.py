@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from workerqueue.database import AsyncpgRunner, Database, RefusedDataError, Runner
 from workerqueue.job import InsertResult
+from workerqueue.keyed import insert_keyed
 from workerqueue.once import insert_once
 from workerqueue.options import NewJob, Payload
 
@@ -48,12 +49,14 @@ class Inserter:
     async def insert(self, job: NewJob) -> InsertResult[Payload]:
         """Insert a job, durably when this returns.
 
-        A caller that is cancelled meanwhile may or may not have inserted it. A job with an insert_id may have to wait
-        for another transaction, so it keeps nobody else waiting and goes by itself.
+        A caller that is cancelled meanwhile may or may not have inserted it. A job with a key or an insert_id may have
+        to wait for another transaction, so it keeps nobody else waiting and goes by itself.
 
         Raises:
             DatabaseError: If the database did not take it.
         """
+        if job.keys:
+            return (await insert_keyed(self._database, [job], self._timeout))[0]
         if job.insert_id is not None:
             return (await insert_once(self._database, [[job]], self._timeout))[0]
         if not self._under_way:

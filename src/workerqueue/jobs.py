@@ -17,6 +17,7 @@ from workerqueue.maintenance.cleaner import clean
 from workerqueue.maintenance.retention import FINAL, Retention
 from workerqueue.options import Payload
 from workerqueue.payload import INT64, decode_model, read_json
+from workerqueue.unique import key_text
 from workerqueue.worker import Workers
 
 FIRST_LOOK: Final = 0.02
@@ -31,15 +32,17 @@ class Jobs:
         self._workers = workers
         self._lease_ttl = lease_ttl
 
-    async def get(self, job: int) -> Job[Payload] | None:
-        """Read one job by its id, live or finalized; `None` if there is none.
+    async def get(self, job: int | str) -> Job[Payload] | None:
+        """Read one job, live or finalized; `None` if there is none.
 
+        A number is its id; text is its key, digits or not: that of the live job that has it, else the last that had.
         Its args are an object of their class where the class is known here and they still fit it, else a dict.
         """
-        if job not in INT64:
-            return None
         async with self._database.acquire() as connection:
-            stored = await self._database.jobs.get_job(connection, job)
+            job_id = job if isinstance(job, int) else await self._database.keys.find_key(connection, key_text(job))
+            if job_id is None or job_id not in INT64:
+                return None
+            stored = await self._database.jobs.get_job(connection, job_id)
         return None if stored is None else stored.to_job(self._args_of(stored))
 
     async def release(self, job: int) -> ControlResult[Payload]:
@@ -57,30 +60,31 @@ class Jobs:
         found = stored.to_job(self._args_of(stored))
         return ControlResult(ok=ok, state=found.state, reason=None if ok else found.state.value, job=found)
 
-    async def wait(self, job: int | Job[Payload], timeout: Duration) -> Job[Payload]:
+    async def wait(self, job: int | str | Job[Payload], timeout: Duration) -> Job[Payload]:
         """Wait until a job is finalized, and give it as it then is.
 
         Args:
-            job: The job, or its id.
+            job: The job, its id or its key.
             timeout: How long to wait at most (seconds if a number).
 
         Raises:
             JobWaitTimeout: If it is not finalized in that time.
             JobNotFoundError: If there is no such job, or its retention ended while it was waited for.
         """
-        job_id = job if isinstance(job, int) else job.id
+        named = job if isinstance(job, int | str) else job.id
         limit = as_timedelta(timeout)
         pause = FIRST_LOOK
         with anyio.move_on_after(limit.total_seconds()):
             while True:
-                found = await self.get(job_id)
+                found = await self.get(named)
                 if found is None:
-                    raise JobNotFoundError(f"there is no job {job_id}")
+                    raise JobNotFoundError(f"there is no job {named!r}")
+                named = found.id  # its key may go to another one
                 if found.state.is_final:
                     return found
                 await anyio.sleep(pause)
                 pause = min(pause * 1.5, LONGEST_LOOK)
-        raise JobWaitTimeout(f"job {job_id} is not finalized after {limit}")
+        raise JobWaitTimeout(f"job {named!r} is not finalized after {limit}")
 
     async def clean(
         self,

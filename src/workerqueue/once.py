@@ -7,9 +7,10 @@ is committed says which job is there, one that is rolled back is no row, and one
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final, cast
 from uuid import UUID
 
@@ -30,13 +31,20 @@ LONGEST_PAUSE: Final = 1.0
 Results = list[InsertResult[Payload]]
 
 
-async def insert_once(database: Database, chunks: Sequence[Sequence[NewJob]], timeout: float) -> Results:
+Write = Callable[[Runner, Sequence[NewJob], float], Awaitable[Results]]
+"""Inserts jobs by a runner, in the transaction that is open there."""
+
+
+async def insert_once(
+    database: Database, chunks: Sequence[Sequence[NewJob]], timeout: float, write: Write | None = None
+) -> Results:
     """Insert jobs that all have an insert_id, in a transaction of their own; again if its connection is lost.
 
     Args:
         database: Where to insert them.
         chunks: The jobs, each chunk for one statement.
         timeout: Seconds in which to begin again at most, and to wait for each statement.
+        write: Inserts a chunk; by default as jobs without keys.
 
     Raises:
         OptionError: If an insert_id has been used for a job of another kind.
@@ -47,7 +55,9 @@ async def insert_once(database: Database, chunks: Sequence[Sequence[NewJob]], ti
     while True:
         left = deadline - anyio.current_time()
         try:
-            return await _insert(database, chunks, max(left, FIRST_PAUSE))
+            return await _insert(
+                database, chunks, max(left, FIRST_PAUSE), write or partial(insert_once_with, database.jobs)
+            )
         except DatabaseUnavailableError:
             if anyio.current_time() + pause >= deadline:
                 raise
@@ -55,11 +65,11 @@ async def insert_once(database: Database, chunks: Sequence[Sequence[NewJob]], ti
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-async def _insert(database: Database, chunks: Sequence[Sequence[NewJob]], timeout: float) -> Results:
+async def _insert(database: Database, chunks: Sequence[Sequence[NewJob]], timeout: float, write: Write) -> Results:
     async with database.acquire(timeout) as connection, database.begin(connection, timeout):
         results: Results = []
         for chunk in chunks:
-            results += await insert_once_with(database.jobs, AsyncpgRunner(connection), chunk, timeout)
+            results += await write(AsyncpgRunner(connection), chunk, timeout)
         return results
 
 
@@ -96,7 +106,7 @@ def _duplicate(job: NewJob, known: KnownInsert) -> InsertResult[Payload]:
             f"insert_id: {job.insert_id} has been used for job {known.job} of kind {known.stored.kind!r}; "
             "an insert of another job needs an id of its own"
         )
-    return InsertResult(_Known(job, known.stored), known.job, known.at, duplicate=True)
+    return InsertResult(Known(job, known.stored), known.job, known.at, duplicate=True)
 
 
 def _id_of(job: NewJob) -> UUID:
@@ -104,7 +114,7 @@ def _id_of(job: NewJob) -> UUID:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class _Known:
+class Known:
     """An insertion whose job was there already."""
 
     asked: NewJob

@@ -6,6 +6,7 @@ defaults, in this order; `None` inherits and 0 is a value.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -32,9 +33,10 @@ from workerqueue.durations import delay as as_delay
 from workerqueue.errors import ArgsError, OptionError, UnknownKindError, UnknownQueueError, brief, near_matches
 from workerqueue.job import Job, JobState
 from workerqueue.lanes import LaneOf, lane_of
-from workerqueue.payload import check_tags, encode_metadata, encode_model, encode_plain, invalid_args
+from workerqueue.payload import MAX_ARGS_BYTES, check_tags, encode_metadata, encode_model, encode_plain, invalid_args
 from workerqueue.retry import POLICIES, RetryPolicy, write_policy
 from workerqueue.template import QueueTemplate
+from workerqueue.unique import Key, UniqueOpts, key_of, unique_key
 
 T = TypeVar("T")
 
@@ -101,9 +103,28 @@ class NewJob(NamedTuple):
     """The caller's own id of this insert, under which it is done once."""
     lane: str | None = None
     """What rules tell it apart by, where its pool or kind has any."""
+    keys: tuple[Key, ...] = ()
+    """What keeps it from being one job too many."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is inserted whatever is there."""
+        return self.insert_id is None and not self.keys
 
     def __repr__(self) -> str:
         return f"NewJob(kind={self.terms.kind!r}, args={self.args!r})"  # the JSON holds secrets as they are
+
+    def gathered(self, before: NewJob, name: str) -> NewJob | None:
+        """Make it with the list of another one's args before its own; `None` if that is too large for one job."""
+        together: dict[str, JsonValue] = json.loads(self.args_json)
+        first: list[JsonValue] = json.loads(before.args_json).get(name) or []
+        then: list[JsonValue] = json.loads(self.args_json)[name]
+        together[name] = first + then
+        args_json = json.dumps(together, ensure_ascii=False)
+        if len(args_json.encode()) > MAX_ARGS_BYTES:
+            return None
+        args = type(self.args).model_validate_json(args_json) if isinstance(self.args, JobArgs) else together
+        return self._replace(args=args, args_json=args_json)
 
     def to_follow_up(self) -> str:
         """Write the job as it is kept on another one, to be inserted by the statement that discards that one."""
@@ -151,6 +172,7 @@ class KindSettings:
     max_attempts: int
     timeout: timedelta
     retry: RetryPolicy | None
+    unique: UniqueOpts | None
     row: TaskConfig
     own: InsertOpts
     """The rest of what the args class says."""
@@ -172,6 +194,11 @@ def settings_of(kind: str, config: Config, args_class: type[JobArgs] | None) -> 
             f"insert_id: {kind!r} has one for its class, so that only the first of its jobs would be inserted; "
             "give each insert its own, in the call"
         )
+    if own.job_key is not None or own.debounce is not None:
+        raise OptionError(
+            f"job_key: {kind!r} has one for its class, so that all its jobs would be one; "
+            "give each insert its own, or use unique"
+        )
     return KindSettings(
         kind=kind,
         queue=_first(row.queue, own.queue, DEFAULT_QUEUE),
@@ -180,6 +207,7 @@ def settings_of(kind: str, config: Config, args_class: type[JobArgs] | None) -> 
         max_attempts=_integer("max_attempts", MAX_ATTEMPTS, row.max_attempts, own.max_attempts, DEFAULT_MAX_ATTEMPTS),
         timeout=_timeout(row.timeout, own.timeout, DEFAULT_TIMEOUT),
         retry=row.retry if row.retry is not None else own.retry,
+        unique=row.unique if row.unique is not None else own.unique,
         row=row,
         own=own,
     )
@@ -194,6 +222,8 @@ class Usual(NamedTuple):
     """Names the dynamic queue instead, where there is one."""
     lane_of: LaneOf | None
     """Finds the lane, where there are rules."""
+    unique: UniqueOpts | None
+    """What makes its jobs the same."""
 
 
 class Resolver:
@@ -226,7 +256,9 @@ class Resolver:
         if opts is not None or depth:
             return self._resolve(settings, args, encode_model(args), opts or _INHERIT, depth)
         terms = self._terms(settings, _INHERIT, 0)
-        usual = Usual(terms, _own_queue(settings), settings.template, self._lane_of(settings, terms.pool))
+        usual = Usual(
+            terms, _own_queue(settings), settings.template, self._lane_of(settings, terms.pool), settings.unique
+        )
         self._usual[args_class] = usual
         return _usually(usual, args)
 
@@ -265,7 +297,9 @@ class Resolver:
         terms = self._terms(settings, opts, depth)
         lane_of = self._lane_of(settings, terms.pool)
         lane = None if lane_of is None else lane_of(args)
-        return NewJob(args, args_json, _dynamic_queue(settings, args, opts), terms, _insert_id(opts.insert_id), lane)
+        queue = _dynamic_queue(settings, args, opts)
+        keys = _keys(settings, opts, queue or terms.pool, args, args_json)
+        return NewJob(args, args_json, queue, terms, _insert_id(opts.insert_id), lane, keys)
 
     def _lane_of(self, settings: KindSettings, pool: str) -> LaneOf | None:
         return lane_of(settings.kind, settings.row, self._config.all_queues.get(pool))
@@ -278,7 +312,10 @@ class Resolver:
 
     def _terms(self, settings: KindSettings, opts: InsertOpts, depth: int) -> Terms:
         own = settings.own
-        scheduled_at, delay = _due(opts.scheduled_at, own.scheduled_at, timedelta())
+        window = None if opts.debounce is None else as_timedelta(opts.debounce.window)
+        if window is not None and opts.scheduled_at is not None:
+            raise OptionError("scheduled_at: expected none beside a debounce, whose window says when")
+        scheduled_at, delay = _due(window, opts.scheduled_at, own.scheduled_at, timedelta())
         metadata = _metadata(_first(opts.metadata, own.metadata, {}))
         return Terms(
             kind=settings.kind,
@@ -320,9 +357,36 @@ class Resolver:
 
 def _usually(usual: Usual, args: JobArgs) -> NewJob:
     queue = usual.queue if usual.template is None else usual.template.render(args)
-    if usual.lane_of is None:
-        return NewJob(args, encode_model(args), queue, usual.terms)
-    return NewJob(args, encode_model(args), queue, usual.terms, lane=usual.lane_of(args))
+    lane = None if usual.lane_of is None else usual.lane_of(args)
+    args_json = encode_model(args)
+    if usual.unique is None:
+        return NewJob(args, args_json, queue, usual.terms, lane=lane)
+    keys = (unique_key(usual.unique, usual.terms.kind, queue or usual.terms.pool, args_json),)
+    return NewJob(args, args_json, queue, usual.terms, lane=lane, keys=keys)
+
+
+def _keys(settings: KindSettings, opts: InsertOpts, queue: str, args: Payload, args_json: str) -> tuple[Key, ...]:
+    """Give the keys that an insert takes: the caller's own, and what unique options make."""
+    keys: list[Key] = []
+    if opts.job_key is not None:
+        keys.append(key_of(opts.job_key, opts.job_key_mode, opts.debounce))
+        if opts.debounce is not None and opts.debounce.gather is not None:
+            _check_gather(opts.debounce.gather, args, args_json)
+    elif opts.job_key_mode is not None or opts.debounce is not None:
+        given = "debounce" if opts.debounce is not None else "job_key_mode"
+        raise OptionError(f"{given}: expected a job_key beside it")
+    unique = opts.unique if opts.unique is not None else settings.unique
+    if unique is not None:
+        keys.append(unique_key(unique, settings.kind, queue, args_json))
+    return tuple(keys)
+
+
+def _check_gather(name: str, args: Payload, args_json: str) -> None:
+    value = json.loads(args_json).get(name)
+    if not isinstance(value, list):
+        raise OptionError(
+            f"debounce.gather: expected the name of a list in the JSON of {type(args).__name__}, got {name!r}"
+        )
 
 
 def _dynamic_queue(settings: KindSettings, args: Payload, opts: InsertOpts) -> str | None:

@@ -20,6 +20,8 @@ M = TypeVar("M", bound=BaseModel)
 UNITS: Mapping[str, str] = {
     f"{field}_seconds": field for field in ("timeout", "ageing", "keep_completed", "keep_cancelled", "keep_discarded")
 }
+DURATIONS = POLICY_DURATIONS | {"by_period", "ttl"}
+"""Those inside a value, such as a retry policy."""
 _WITHOUT_UNIT: Mapping[str, str] = {field: key for key, field in UNITS.items()}
 
 
@@ -61,7 +63,7 @@ def _read_table(where: str, table: object, model: type[M]) -> M:
 
 def _with_units(where: str, value: object) -> object:
     """Check that the durations inside a value, such as a retry policy, carry their unit."""
-    for key in sorted(_keys(value) & POLICY_DURATIONS):
+    for key in sorted(_keys(value) & DURATIONS):
         raise ConfigError(f"{where}.{key}: a duration needs its unit; write {key}_seconds")
     return value
 

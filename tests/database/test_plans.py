@@ -35,12 +35,14 @@ def promise(name: str) -> Promise:
     """Read it."""
     text = read("sql", f"{name}.sql")
     stands_on = " ".join(re.findall(r"^-- Stands on: ([^.:]*)", text, re.MULTILINE))
-    indexes = re.findall(r"job_ready|job_due|job_turn|job_lane|job_counted|queue_barred|insert_key_old", stands_on)
+    indexes = re.findall(
+        r"job_ready|job_due|job_turn|job_lane|job_counted|queue_barred|insert_key_old|job_key_ttl", stands_on
+    )
     if "primary key" in stands_on:
         indexes += [
             f"{table}_pkey"
             for table in re.findall(
-                r"\b(job_finalized|job|idle|insert_key|dynamic_queue|queue|gate)(?:'s| and)", stands_on
+                r"\b(job_finalized|job_key|job|idle|insert_key|dynamic_queue|queue|gate)(?:'s| and)", stands_on
             )
         ]
     tables = {
@@ -137,6 +139,9 @@ async def add_others(connection: Connection) -> None:
         insert into insert_key (insert_id, job, created_at)
         select lpad(to_hex(n), 32, '0')::uuid, case n % 3 when 0 then -n else n end,
                now() - make_interval(hours => n % 48)
+        from generate_series(1, 10000) as n;
+        insert into job_key (key, job, ttl_seconds)
+        select 'k' || n, case n % 3 when 0 then -n else n end, case when n % 50 = 0 then 60 end
         from generate_series(1, 10000) as n
         """
     )
@@ -169,7 +174,7 @@ async def table(request: pytest.FixtureRequest, database_url: str) -> AsyncGener
     schema = f"test_plans_{state}"
     await migrate(database_url, schema)
     admin = await asyncpg.connect(database_url, server_settings={"search_path": schema})
-    for name in ("job", "idle", "job_finalized_default", "insert_key", "dynamic_queue", "queue", "gate"):
+    for name in ("job", "idle", "job_finalized_default", "insert_key", "job_key", "dynamic_queue", "queue", "gate"):
         await admin.execute(f"alter table {name} set (autovacuum_enabled = off)")
     database = Database(database_url, schema)
     await database.jobs.make_partition(admin, NOW.date())
@@ -220,9 +225,12 @@ PAGES = dict.fromkeys(
     [
         *["claim_jobs", "claim_chosen", "choose_jobs", "note_starts", "record_outcomes", "record_turns", "hand_over"],
         *["insert_jobs", "insert_jobs_once", "find_inserted", "promote_due_jobs"],
+        *["take_keys", "find_keys", "give_keys"],
     ],
     5_000,
-) | dict.fromkeys(["insert_job", "has_work", "release_job", "get_job", "mark_idle", "hold_gates"], 200)
+) | dict.fromkeys(
+    ["insert_job", "replace_job", "find_key", "has_work", "release_job", "get_job", "mark_idle", "hold_gates"], 200
+)
 """How many pages a statement may touch, called as above; 1,000,000 rows have 17,000, and 9,000 in their indexes."""
 
 

@@ -51,6 +51,10 @@ def insert(
         str | None,
         typer.Option("--scheduled-at", help="When: 2026-11-22T09:00:00+01:00, or from now: 90s, 5m, 2h, 1d."),
     ] = None,
+    job_key: Annotated[
+        str | None,
+        typer.Option("--job-key", help="A key that one live job has at a time; another gives the one there."),
+    ] = None,
     insert_id: Annotated[
         UUID | None,
         typer.Option("--insert-id", help="A UUID of this insert; a second one with it makes no second job."),
@@ -70,6 +74,7 @@ def insert(
         queue=queue,
         priority=priority,
         scheduled_at=None if scheduled_at is None else parse_time(scheduled_at),
+        job_key=job_key,
         insert_id=insert_id,
     )
     client = Client(find_url(database_url), config=load_config(config), workers=load_workers(tasks), schema=schema)

@@ -6,6 +6,7 @@ from workerqueue.database.chores import RESIGNED, ChoreTable, Day, Deleted, Elec
 from workerqueue.database.connection import Database
 from workerqueue.database.driver_errors import RefusedDataError, in_our_words
 from workerqueue.database.jobs import JobTable
+from workerqueue.database.keys import KeyTable
 from workerqueue.database.migrate import Migration, Migrations, migrate, migrations_script
 from workerqueue.database.queues import ALL, CHANGED, QueueTable
 from workerqueue.database.reconnect import keep_trying
@@ -20,6 +21,7 @@ from workerqueue.database.rows import (
     Finished,
     HandedOver,
     Inserted,
+    KeyHolder,
     KnownInsert,
     Mark,
     QueueChange,
@@ -57,6 +59,8 @@ __all__ = [
     "Index",
     "Inserted",
     "JobTable",
+    "KeyHolder",
+    "KeyTable",
     "KnownInsert",
     "Mark",
     "Migration",

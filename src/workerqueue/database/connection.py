@@ -19,6 +19,7 @@ from workerqueue.database.connector import CONNECT_TIMEOUT, Connector
 from workerqueue.database.driver_errors import UNAVAILABLE, in_our_words
 from workerqueue.database.jobs import JobTable
 from workerqueue.database.kept import KeptConnections
+from workerqueue.database.keys import KeyTable
 from workerqueue.database.listening import Listener
 from workerqueue.database.queues import QueueTable
 from workerqueue.database.session import change_settings, close, has_own_session, terminate
@@ -81,6 +82,7 @@ class Database:
         self.jobs = JobTable(schema, self.channel)
         self.chores = ChoreTable(schema, self.channel)
         self.queues = QueueTable(schema, self.channel)
+        self.keys = KeyTable(schema, self.channel)
         self._callers = CallersPool(source) if isinstance(source, asyncpg.Pool) else None
         if connector is None:
             connector = Connector(None if isinstance(source, asyncpg.Pool) else source or find_database_url(), name)

@@ -99,6 +99,19 @@ class KnownInsert(NamedTuple):
     """The job as it is now; `None` if its history has ended."""
 
 
+class KeyHolder(NamedTuple):
+    """What has a key."""
+
+    job: int | None
+    """Its id; `None` if no job has had the key."""
+    is_kept: bool
+    """Whether the key counts though its job has ended."""
+    stored: StoredJob | None
+    """The job as it is now; `None` if its history has ended."""
+    at: datetime
+    """When it was looked at."""
+
+
 class ClientRow(NamedTuple):
     """What others may know of a client that works."""
 

@@ -69,6 +69,7 @@ class Cleaner:
 
     async def clean(self) -> None:
         """Clean once."""
+        await _note_ends(self._database)
         deleted = await self._trim()
         days = await _days(self._database)
         for day in days:
@@ -133,6 +134,7 @@ class Cleaner:
 
 async def clean(database: Database, rules: Retention, limit: int | None) -> Counter[tuple[str, str]]:
     """Delete what the rules let go, at most `limit`, and say how many of each queue and state."""
+    await _note_ends(database)
     deleted: Counter[tuple[str, str]] = Counter()
     pages = Batch(PAGES, PAGES)
     for day in await _days(database):
@@ -177,6 +179,12 @@ async def walk_day(
         page = step.stop
         await anyio.sleep(monotonic() - started)
     return Walk(deleted, remaining, next_due)
+
+
+async def _note_ends(database: Database) -> None:
+    """Note until when jobs keep their keys whose history may be deleted now."""
+    async with limited(database, TIMEOUT) as connection:
+        await database.keys.note_ends(connection, timeout=TIMEOUT + ANSWER)
 
 
 async def _days(database: Database) -> list[Day]:

@@ -130,6 +130,17 @@ create table {schema}.insert_key (
 );
 create index insert_key_old on {schema}.insert_key (created_at);
 
+-- What keeps two jobs from being one too many: the keys that callers gave and those that unique options make, and the
+-- job that has each, or was the last to have it. A key counts while its job is live, which whoever inserts under it
+-- looks up; so that ends of jobs have nothing to do with it.
+create table {schema}.job_key (
+    key         text collate "C" primary key,
+    job         bigint,
+    ttl_seconds float8,    -- how long it counts after its job has ended
+    until       timestamptz    -- when that is, noted before the job's history ends
+) with (fillfactor = 70);
+create index job_key_ttl on {schema}.job_key (key) where ttl_seconds is not null and until is null;
+
 -- By day, so that retention drops a day's table instead of deleting its rows. Clients make the coming days' tables
 -- ahead of time; what finds none lands in the default one.
 create table {schema}.job_finalized (
