@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
-from typing import Annotated, Final, Literal, NamedTuple, Self
+from typing import Annotated, Final, Literal, NamedTuple, Self, cast
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -31,7 +31,7 @@ _CONFIG: Final = ConfigDict(populate_by_name=True, extra="forbid")
 def _state(value: object) -> object:
     if isinstance(value, str) or not isinstance(value, Collection):
         raise ValueError(f"expected a collection of states, got {value!r}")
-    states = [str(each) for each in value]
+    states = [str(each) for each in cast("Collection[object]", value)]
     for each in states:
         if each not in STATES:
             raise ValueError(f"no state {each!r}; {near_matches(each, STATES)}")

@@ -193,7 +193,7 @@ async def test_unique_options_make_jobs_the_same(
     opts, one, two, is_same = UNIQUE[case]
     config = Config(tasks={"mail": TaskConfig(unique=opts)}) if door == "table" else None
     if door == "class":
-        monkeypatch.setattr(Mail, "insert_opts", classmethod(lambda cls: InsertOpts(unique=opts)))  # noqa: ARG005
+        monkeypatch.setattr(Mail, "insert_opts", lambda: InsertOpts(unique=opts))
     client = make_client(config=config)
     given = InsertOpts(unique=opts) if door == "call" else None
     first, second = await client.insert(one, given), await client.insert(two, given)
@@ -580,6 +580,6 @@ async def test_what_cant_be_a_key_is_refused(make_client: MakeClient, sql: Conne
 
 async def test_a_key_of_the_class_is_refused(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would make all jobs of the kind one; `unique` says that more clearly."""
-    monkeypatch.setattr(Mail, "insert_opts", classmethod(lambda cls: InsertOpts(job_key="k")))  # noqa: ARG005
+    monkeypatch.setattr(Mail, "insert_opts", lambda: InsertOpts(job_key="k"))
     with pytest.raises(OptionError, match="all its jobs would be one"):
         await make_client().insert(Mail(to="a"))

@@ -152,7 +152,7 @@ PROFILES: Final[Mapping[str, Profile]] = {
         lease_ttl=2,
         heartbeat_interval=0.4,
         length=0.05,
-        drain=180,
+        drain=600,
         ruled=True,
     ),
     "commits": Profile(
