@@ -10,7 +10,18 @@ from uuid import UUID
 
 from workerqueue import InsertOpts, JobArgs, JobState
 from workerqueue.config import Config, QueueConfig, TaskConfig
-from workerqueue.database import AsyncpgRunner, Claimant, Claimed, ClientRow, Connection, Finished, Mark, QueueTable
+from workerqueue.database import (
+    AsyncpgRunner,
+    Claimant,
+    Claimed,
+    ClientRow,
+    Connection,
+    ControlTable,
+    Finished,
+    JobFilter,
+    Mark,
+    QueueTable,
+)
 from workerqueue.database.chores import ChoreTable
 from workerqueue.database.jobs import JobTable
 from workerqueue.database.keys import KeyTable
@@ -80,6 +91,11 @@ def queues(jobs: JobTable) -> QueueTable:
     return QueueTable(jobs.schema, "channel")
 
 
+def control(jobs: JobTable) -> ControlTable:
+    """Give the statements of handling by hand over the same schema."""
+    return ControlTable(jobs.schema, "channel")
+
+
 def keys(jobs: JobTable) -> KeyTable:
     """Give the statements of keys over the same schema."""
     return KeyTable(jobs.schema, "channel")
@@ -120,6 +136,15 @@ HOT: dict[str, Call] = {
     "note_starts": lambda jobs, connection: queues(jobs).note_starts(
         connection, RULED_POOLS, RULED_KINDS, range(1, 101)
     ),
+    "cancel_jobs": lambda jobs, connection: control(jobs).cancel_jobs(
+        AsyncpgRunner(connection), range(1, 101), asks=True
+    ),
+    "complete_job": lambda jobs, connection: control(jobs).complete_job(AsyncpgRunner(connection), 3, "{}"),
+    "find_attempt": lambda jobs, connection: control(jobs).find_attempt(AsyncpgRunner(connection), 3),
+    "fail_job": lambda jobs, connection: control(jobs).fail_job(AsyncpgRunner(connection), 3, 1, 5.0, "{}"),
+    "update_job": lambda jobs, connection: control(jobs).update_job(
+        AsyncpgRunner(connection), 3, {"priority": 3}, of_running=False
+    ),
     "take_keys": lambda jobs, connection: keys(jobs).take_keys(AsyncpgRunner(connection), KEYS, INSERT_TIMEOUT),
     "find_keys": lambda jobs, connection: keys(jobs).find_keys(AsyncpgRunner(connection), HELD, INSERT_TIMEOUT),
     "give_keys": lambda jobs, connection: keys(jobs).give_keys(
@@ -139,6 +164,9 @@ HOT: dict[str, Call] = {
 }
 
 RARE: dict[str, Call] = {
+    "list_jobs": lambda jobs, connection: control(jobs).list_jobs(connection, JobFilter(), below=50, limit=100),
+    "retry_jobs": lambda jobs, connection: control(jobs).retry_jobs(AsyncpgRunner(connection), range(1, 101)),
+    "delete_jobs": lambda jobs, connection: control(jobs).delete_jobs(AsyncpgRunner(connection), range(1, 101)),
     "note_ends": lambda jobs, connection: keys(jobs).note_ends(connection, timeout=INSERT_TIMEOUT),
     "prune_keys": lambda jobs, connection: keys(jobs).prune_keys(connection, "", 1_000, timeout=INSERT_TIMEOUT),
     "count_jobs": lambda jobs, connection: queues(jobs).count_jobs(connection),

@@ -23,6 +23,7 @@ from workerqueue.errors import (
     WorkerQueueError,
 )
 from workerqueue.job import AttemptError, ControlResult, InsertResult, Job, JobState
+from workerqueue.job_reader import JobPage
 from workerqueue.outcome import JobCancel, JobDiscard, JobRetry, JobSnooze
 from workerqueue.priority import Priority
 from workerqueue.retry import Delays, Exponential, Fixed, Polynomial
@@ -51,6 +52,7 @@ __all__ = [
     "JobCancel",
     "JobDiscard",
     "JobNotFoundError",
+    "JobPage",
     "JobRetry",
     "JobSnooze",
     "JobState",

@@ -203,9 +203,11 @@ def settings_of(kind: str, config: Config, args_class: type[JobArgs] | None) -> 
         kind=kind,
         queue=_first(row.queue, own.queue, DEFAULT_QUEUE),
         template=row.template,
-        priority=_integer("priority", PRIORITIES, row.priority, own.priority, DEFAULT_PRIORITY),
-        max_attempts=_integer("max_attempts", MAX_ATTEMPTS, row.max_attempts, own.max_attempts, DEFAULT_MAX_ATTEMPTS),
-        timeout=_timeout(row.timeout, own.timeout, DEFAULT_TIMEOUT),
+        priority=integer_option("priority", PRIORITIES, row.priority, own.priority, DEFAULT_PRIORITY),
+        max_attempts=integer_option(
+            "max_attempts", MAX_ATTEMPTS, row.max_attempts, own.max_attempts, DEFAULT_MAX_ATTEMPTS
+        ),
+        timeout=timeout_option(row.timeout, own.timeout, DEFAULT_TIMEOUT),
         retry=row.retry if row.retry is not None else own.retry,
         unique=row.unique if row.unique is not None else own.unique,
         row=row,
@@ -315,14 +317,14 @@ class Resolver:
         window = None if opts.debounce is None else as_timedelta(opts.debounce.window)
         if window is not None and opts.scheduled_at is not None:
             raise OptionError("scheduled_at: expected none beside a debounce, whose window says when")
-        scheduled_at, delay = _due(window, opts.scheduled_at, own.scheduled_at, timedelta())
+        scheduled_at, delay = due_option(window, opts.scheduled_at, own.scheduled_at, timedelta())
         metadata = _metadata(_first(opts.metadata, own.metadata, {}))
         return Terms(
             kind=settings.kind,
             pool=self._pool(settings.queue if opts.queue is None else opts.queue),
-            priority=_integer("priority", PRIORITIES, opts.priority, settings.priority),
-            max_attempts=_integer("max_attempts", MAX_ATTEMPTS, opts.max_attempts, settings.max_attempts),
-            timeout=_timeout(opts.timeout, settings.timeout),
+            priority=integer_option("priority", PRIORITIES, opts.priority, settings.priority),
+            max_attempts=integer_option("max_attempts", MAX_ATTEMPTS, opts.max_attempts, settings.max_attempts),
+            timeout=timeout_option(opts.timeout, settings.timeout),
             scheduled_at=scheduled_at,
             delay=delay,
             pending=_first(opts.pending, own.pending, False),
@@ -430,14 +432,19 @@ def _insert_id(insert_id: UUID | None) -> UUID | None:
     return insert_id
 
 
-def _integer(option: str, legal: range, *settings: int | None) -> int:
+def integer_option(option: str, legal: range, *settings: int | None) -> int:
+    """Give the first setting that is set.
+
+    Raises:
+        OptionError: If it is not an integer of that range.
+    """
     value = _first(*settings)
-    if not _is_integer(value) or value not in legal:
+    if not _isinteger_option(value) or value not in legal:
         raise OptionError(f"{option}: expected an integer from {legal.start} to {legal.stop - 1}, got {brief(value)}")
     return int(value)
 
 
-def _is_integer(value: object) -> bool:
+def _isinteger_option(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)  # True and 1.0 are equal to one, and no priority
 
 
@@ -448,14 +455,19 @@ def _retry(*settings: RetryPolicy | None) -> str | None:
     return None if policy is None else write_policy(policy)
 
 
-def _timeout(*settings: timedelta | float | None) -> timedelta:
+def timeout_option(*settings: timedelta | float | None) -> timedelta:
+    """Give the first timeout that is set.
+
+    Raises:
+        OptionError: If an attempt can't take so long.
+    """
     try:
         return as_delay(positive(_first(*settings)))
     except ValueError as error:
         raise OptionError(f"timeout: {error}") from None
 
 
-def _due(*settings: datetime | timedelta | float | None) -> tuple[datetime | None, timedelta]:
+def due_option(*settings: datetime | timedelta | float | None) -> tuple[datetime | None, timedelta]:
     """Split a due time into an instant, or a delay from the database's now; the past means now."""
     when = _first(*settings)
     if isinstance(when, datetime):

@@ -78,7 +78,7 @@ class Attempt:
     max_attempts: int
     retry: str | None
     """The job's stored policy; `None` is the default one."""
-    client: str
+    client: str | None
     secrets: Collection[str] = ()
     """What must not stand in its error."""
 
@@ -102,6 +102,8 @@ class Outcome:
 
 
 COMPLETED: Final = Outcome("completed", JobState.COMPLETED)
+STOPPED: Final = Outcome("cancelled", JobState.CANCELLED, reason="it was asked to stop")
+"""Somebody asked the run to stop."""
 INTERRUPTED: Final = Outcome("interrupted", JobState.AVAILABLE, counts=False)
 """A stop cut the run off: the job goes back and the start does not count."""
 
@@ -148,6 +150,18 @@ def _policy(stored: str | None) -> RetryPolicy:
 
 class OutputError(ValueError):
     """The error recorded for an attempt whose output can't be stored."""
+
+
+def failed_by_hand(
+    error: str | BaseException, number: int, max_attempts: int, retry: str | None, random: Callable[[], float]
+) -> Outcome:
+    """Conclude an attempt that somebody else than its worker calls failed."""
+    attempt = Attempt(number, max_attempts, retry, client=None)
+    return raised(error if isinstance(error, BaseException) else FailedByHandError(error), attempt, random)
+
+
+class FailedByHandError(Exception):
+    """The error recorded for an attempt that was called failed by `jobs.fail`, in these words."""
 
 
 def undecodable(error: Exception, attempt: Attempt) -> Outcome:

@@ -36,7 +36,7 @@ def promise(name: str) -> Promise:
     text = read("sql", f"{name}.sql")
     stands_on = " ".join(re.findall(r"^-- Stands on: ([^.:]*)", text, re.MULTILINE))
     indexes = re.findall(
-        r"job_ready|job_due|job_turn|job_lane|job_counted|queue_barred|insert_key_old|job_key_ttl", stands_on
+        r"job_ready|job_due|job_turn|job_lane|job_counted|job_asked|queue_barred|insert_key_old|job_key_ttl", stands_on
     )
     if "primary key" in stands_on:
         indexes += [
@@ -225,11 +225,25 @@ PAGES = dict.fromkeys(
     [
         *["claim_jobs", "claim_chosen", "choose_jobs", "note_starts", "record_outcomes", "record_turns", "hand_over"],
         *["insert_jobs", "insert_jobs_once", "find_inserted", "promote_due_jobs"],
-        *["take_keys", "find_keys", "give_keys"],
+        *["take_keys", "find_keys", "give_keys", "cancel_jobs"],
     ],
     5_000,
 ) | dict.fromkeys(
-    ["insert_job", "replace_job", "find_key", "has_work", "release_job", "get_job", "mark_idle", "hold_gates"], 200
+    [
+        "find_attempt",
+        "fail_job",
+        "complete_job",
+        "update_job",
+        "insert_job",
+        "replace_job",
+        "find_key",
+        "has_work",
+        "release_job",
+        "get_job",
+        "mark_idle",
+        "hold_gates",
+    ],
+    200,
 )
 """How many pages a statement may touch, called as above; 1,000,000 rows have 17,000, and 9,000 in their indexes."""
 

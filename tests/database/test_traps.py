@@ -191,6 +191,7 @@ async def test_the_path_has_no_triggers_functions_or_generalised_indexes(sql: Co
         ("job_ready", "btree"),
         ("job_due", "btree"),
         ("job_lane", "btree"),
+        ("job_asked", "btree"),
         ("job_counted", "btree"),
         ("job_turn", "btree"),
         ("job_finalized_pkey", "btree"),

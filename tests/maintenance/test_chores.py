@@ -19,7 +19,7 @@ from workerqueue.maintenance.pruner import prune_clients
 from workerqueue.maintenance.reindexer import is_bloated, rebuild_bloated_indexes
 from workerqueue.maintenance.sweeper import free_stranded_jobs
 
-ALL_INDEXES = {"job_pkey", "job_ready", "job_lane", "job_counted", "job_turn", "job_due"}
+ALL_INDEXES = {"job_pkey", "job_ready", "job_lane", "job_counted", "job_asked", "job_turn", "job_due"}
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from workerqueue.database.caller import AsyncpgRunner, Connection, Runner, in_ca
 from workerqueue.database.callers_pool import Pool
 from workerqueue.database.chores import RESIGNED, ChoreTable, Day, Deleted, Election, Index
 from workerqueue.database.connection import Database
+from workerqueue.database.control import STOP, ControlTable
 from workerqueue.database.driver_errors import RefusedDataError, in_our_words
 from workerqueue.database.jobs import JobTable
 from workerqueue.database.keys import KeyTable
@@ -17,10 +18,12 @@ from workerqueue.database.rows import (
     Claimant,
     Claimed,
     ClientRow,
+    Controlled,
     Counted,
     Finished,
     HandedOver,
     Inserted,
+    JobFilter,
     KeyHolder,
     KnownInsert,
     Mark,
@@ -40,6 +43,7 @@ __all__ = [
     "ALL",
     "CHANGED",
     "RESIGNED",
+    "STOP",
     "AsyncpgRunner",
     "Beat",
     "Choice",
@@ -49,6 +53,8 @@ __all__ = [
     "Claimed",
     "ClientRow",
     "Connection",
+    "ControlTable",
+    "Controlled",
     "Counted",
     "Database",
     "Day",
@@ -58,6 +64,7 @@ __all__ = [
     "HandedOver",
     "Index",
     "Inserted",
+    "JobFilter",
     "JobTable",
     "KeyHolder",
     "KeyTable",

@@ -16,6 +16,7 @@ from workerqueue.database.caller import Connection
 from workerqueue.database.callers_pool import CallersPool, DriverConnection, Pool
 from workerqueue.database.chores import ChoreTable
 from workerqueue.database.connector import CONNECT_TIMEOUT, Connector
+from workerqueue.database.control import ControlTable
 from workerqueue.database.driver_errors import UNAVAILABLE, in_our_words
 from workerqueue.database.jobs import JobTable
 from workerqueue.database.kept import KeptConnections
@@ -83,6 +84,7 @@ class Database:
         self.chores = ChoreTable(schema, self.channel)
         self.queues = QueueTable(schema, self.channel)
         self.keys = KeyTable(schema, self.channel)
+        self.control = ControlTable(schema, self.channel)
         self._callers = CallersPool(source) if isinstance(source, asyncpg.Pool) else None
         if connector is None:
             connector = Connector(None if isinstance(source, asyncpg.Pool) else source or find_database_url(), name)

@@ -342,11 +342,11 @@ class JobTable:
         has_work: bool = rows[0]["has_work"]
         return has_work
 
-    async def release_job(self, connection: Connection, job_id: int) -> bool:
+    async def release_job(self, runner: Connection | Runner, job_id: int) -> bool:
         """Make a parked job available, and say whether it was one."""
         sql = statement("release_job", self._schema)
         with in_our_words(self._schema):
-            rows = await connection.fetch(sql, job_id, self._channel, timeout=CALL_TIMEOUT)
+            rows = await runner.fetch(sql, job_id, self._channel, timeout=CALL_TIMEOUT)
         return bool(rows)
 
     async def get_job(self, connection: Connection, job_id: int) -> StoredJob | None:

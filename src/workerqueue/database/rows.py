@@ -147,6 +147,8 @@ class Beat(NamedTuple):
     """Whether its own last beat is so long ago that others may have been kept from theirs as well."""
     said_of_queues: str
     """Another text whenever something was said of queues at run time."""
+    asked_to_stop: Collection[int]
+    """The ids of those of its runs that were asked to."""
 
 
 class Rescued(NamedTuple):
@@ -350,6 +352,32 @@ class QueueChange(NamedTuple):
     is_added: bool
     """Whether it is a queue that nobody's configuration has."""
     changed_at: datetime
+
+
+class Controlled(NamedTuple):
+    """What a call by hand met, and whether it did what it was to do."""
+
+    id: int
+    ok: bool
+    state: str
+    """The job's state before."""
+    queue: str | None
+    """A dynamic queue in which it may be another one's turn now."""
+
+
+class JobFilter(NamedTuple):
+    """Which jobs to list; `None` asks for no such thing."""
+
+    states: Sequence[str] | None = None
+    kinds: Sequence[str] | None = None
+    queues: Sequence[str] | None = None
+    """By the name they wait under."""
+    pools: Sequence[str] | None = None
+    tags: Sequence[str] | None = None
+    """Any of these."""
+    ids: Sequence[int] | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
 
 
 class Counted(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import timedelta
 from time import monotonic
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 
 from workerqueue.config import QueueConfig, TaskConfig
-from workerqueue.database import CHANGED, RESIGNED, Claimed, Database, Finished, let_others_run
+from workerqueue.database import CHANGED, RESIGNED, STOP, Claimed, Database, Finished, let_others_run
 from workerqueue.engine.completer import Completer
 from workerqueue.engine.executor import Executor, Interruption
 from workerqueue.engine.notifier import pass_on_hints
@@ -25,7 +25,7 @@ from workerqueue.events import Events, RunEvent
 from workerqueue.maintenance.chores import run_chores
 from workerqueue.maintenance.leader import Leader
 from workerqueue.maintenance.retention import Retention
-from workerqueue.outcome import INTERRUPTED
+from workerqueue.outcome import INTERRUPTED, STOPPED
 from workerqueue.worker import Workers
 
 _log = logging.getLogger("workerqueue.engine")
@@ -100,6 +100,7 @@ class Engine:
             lease_ttl=lease_ttl,
             on_lost=self._lost,
             on_queues=lambda: self._producer.change_rules(),
+            on_stop=self._stop_runs,
         )
         self._leader = Leader(database, lambda: self._presence.registered)
         self._producer = Producer(
@@ -194,6 +195,15 @@ class Engine:
         """Release a job that was claimed and has not been started."""
         self._completer.add(Finished(job, INTERRUPTED))
 
+    def _stop_runs(self, ids: Collection[int]) -> None:
+        """Stop what runs of these jobs, and what was claimed and has not been started; what is not here is others'."""
+        if not ids:
+            return
+        self._executor.interrupt(ids, Interruption.ASKED)
+        for slots in self._pools.values():
+            for job in slots.take_back(which=lambda job: job.id in ids):
+                self._completer.add(Finished(job, STOPPED))
+
     def _lost(self) -> None:
         """Drop what is in hand: this client was declared dead, and others have its jobs."""
         for slots in self._pools.values():
@@ -254,6 +264,8 @@ class Engine:
             self._leader.look_again()
         elif what == CHANGED:
             self._producer.change_rules()
+        elif what is not None and what.startswith(STOP):
+            self._stop_runs({int(what.removeprefix(STOP))})
         else:
             self._producer.hint(what)
 

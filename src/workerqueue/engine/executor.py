@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import math
 import random
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
@@ -21,6 +22,7 @@ from workerqueue.job import Job
 from workerqueue.outcome import (
     COMPLETED,
     INTERRUPTED,
+    STOPPED,
     Attempt,
     JobCancel,
     JobDiscard,
@@ -42,6 +44,8 @@ class Interruption(Enum):
 
     TIMEOUT = "timeout"
     STOP = "stop"
+    ASKED = "asked"
+    """Somebody asked the run to stop."""
     LOST = "lost"
     """The client was declared dead: what comes of the run is no longer taken."""
 
@@ -90,6 +94,12 @@ class Executor:
         for run in self.runs:
             run.interrupt(why)
 
+    def interrupt(self, ids: Collection[int], why: Interruption) -> None:
+        """Cut off the runs of these jobs."""
+        for run in self.runs:
+            if run.stored.id in ids:
+                run.interrupt(why)
+
     def close(self) -> None:
         """Watch no deadlines any more."""
         self._deadlines.close()
@@ -124,6 +134,8 @@ class Executor:
             run.task.uncancel()  # the engine's own; anybody else's is left, and ends the slot
         if run.interruption in (Interruption.STOP, Interruption.LOST):
             return INTERRUPTED
+        if run.interruption is Interruption.ASKED:
+            return STOPPED
         if run.interruption is Interruption.TIMEOUT:
             late = JobTimeoutError(f"the attempt took longer than its timeout of {timedelta(seconds=run.timeout)}")
             late.__cause__ = error  # its trace shows where the worker was

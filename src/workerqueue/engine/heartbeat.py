@@ -12,7 +12,7 @@ import random
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from time import monotonic
 from typing import Final
@@ -41,6 +41,7 @@ class Heartbeat:
         lease_ttl: Seconds without a beat after which a client is dead.
         on_lost: Called in the loop of whoever starts this, with the number that was declared dead.
         on_queues: Called there when something was said of queues, for those whom no notification reaches.
+        on_stop: Called there with the ids of runs that were asked to stop, and with none after that.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Heartbeat:
         lease_ttl: float,
         on_lost: Callable[[int], None],
         on_queues: Callable[[], None],
+        on_stop: Callable[[Collection[int]], None],
     ) -> None:
         self.number = number
         self._interval = interval
@@ -59,6 +61,7 @@ class Heartbeat:
         self._on_lost = on_lost
         self._on_queues = on_queues
         self._said_of_queues: str | None = None
+        self._on_stop = on_stop
         self._engine = asyncio.get_running_loop()
         self._watchdog = Watchdog(self._engine)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -125,6 +128,7 @@ class Heartbeat:
         if beat.said_of_queues != self._said_of_queues:
             self._said_of_queues = beat.said_of_queues
             self._tell(self._on_queues)
+        self._tell(self._on_stop, beat.asked_to_stop)
         if self._looks_again or (beat.overdue and await self._is_sure(connection)):
             # What was held by another transaction, or claimed at the very moment of a death, is there at the next look.
             self._looks_again = await rescue_jobs(self._database, connection, self._lease_ttl)

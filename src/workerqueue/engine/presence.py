@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from workerqueue.database import ClientRow, Connection, Database
 from workerqueue.engine.heartbeat import Heartbeat
@@ -25,6 +25,7 @@ class Presence:
         lease_ttl: Seconds without a beat after which any client is dead.
         on_lost: Called when the client was declared dead: its jobs are others' by then.
         on_queues: Called when something was said of queues.
+        on_stop: Called with every beat, with the ids of runs that were asked to stop.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Presence:
         lease_ttl: float,
         on_lost: Callable[[], None],
         on_queues: Callable[[], None],
+        on_stop: Callable[[Collection[int]], None],
     ) -> None:
         self._interval = heartbeat_interval
         self._lease_ttl = lease_ttl
@@ -45,6 +47,7 @@ class Presence:
         self._row = ClientRow(client, socket.gethostname(), os.getpid(), pools, kinds)
         self._on_lost = on_lost
         self._on_queues = on_queues
+        self._on_stop = on_stop
         self._number: int | None = None
         self._heartbeat: Heartbeat | None = None
 
@@ -75,7 +78,9 @@ class Presence:
 
     def _beat_for(self, number: int) -> None:
         if self._heartbeat is None:
-            heartbeat = Heartbeat(self._database, number, self._interval, self._lease_ttl, self._lost, self._on_queues)
+            heartbeat = Heartbeat(
+                self._database, number, self._interval, self._lease_ttl, self._lost, self._on_queues, self._on_stop
+            )
             heartbeat.start()
             self._heartbeat = heartbeat
         else:

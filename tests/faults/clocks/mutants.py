@@ -49,13 +49,13 @@ def _dead_by_process() -> None:
 
 
 def _delay_by_process() -> None:
-    due = options._due
+    due = options.due_option
 
     def by_own_clock(*settings: datetime | timedelta | float | None) -> tuple[datetime | None, timedelta]:
         at, delay = due(*settings)
         return (datetime.now(UTC) + delay, timedelta()) if at is None and delay else (at, delay)
 
-    patch.object(options, "_due", by_own_clock).start()
+    patch.object(options, "due_option", by_own_clock).start()
 
 
 MUTANTS: Final[Mapping[str, Callable[[], None]]] = {

@@ -39,6 +39,7 @@ create table {schema}.job (
     created_at      timestamptz not null default statement_timestamp(),
     scheduled_at    timestamptz not null default statement_timestamp(),
     attempted_at    timestamptz,
+    cancel_requested_at timestamptz,    -- when whoever runs it was asked to stop
     client          integer,    -- who works it or did so last; who did so before is in attempted_by
     timeout_seconds real not null default 60 check (timeout_seconds > 0 and timeout_seconds <= 3155760000),
     state           {schema}.job_state not null default 'available',
@@ -76,6 +77,9 @@ where state = 'available' and lane is not null;
 
 -- What limits count: what runs and was claimed under them.
 create index job_counted on {schema}.job (pool, kind, lane, client) where state = 'running' and is_counted;
+
+-- Whom a beat tells to stop.
+create index job_asked on {schema}.job (client) where cancel_requested_at is not null;
 
 -- What a dynamic queue's turn goes by: those of its jobs that could run, in the order they run.
 create index job_turn on {schema}.job (queue, priority, scheduled_at, id)

@@ -1,0 +1,274 @@
+"""What `client.jobs` does with single jobs by hand: each call answers what it did, and refuses with a reason."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from pydantic import JsonValue
+
+from workerqueue.args import JobArgs
+from workerqueue.changes import OF_RUNNING, written_args, written_changes
+from workerqueue.database import (
+    AsyncpgRunner,
+    Connection,
+    Controlled,
+    Runner,
+    in_callers_transaction,
+    let_others_run,
+)
+from workerqueue.errors import ConfigError
+from workerqueue.job import ControlResult, JobState
+from workerqueue.job_reader import JobReader, Named, job_filter
+from workerqueue.options import Payload
+from workerqueue.outcome import failed_by_hand
+from workerqueue.payload import encode_output
+
+Control = Callable[[Runner, Sequence[int]], Awaitable[Sequence[Controlled]]]
+"""Does something with jobs of these ids, and says what it met."""
+
+CHUNK: Final = 500
+"""Jobs of one statement where many are handled."""
+
+
+class JobControl(JobReader):
+    """Handles single jobs of one client's schema by hand.
+
+    No call raises for a job's sake: `reason` says why nothing was done (`not_found`, or the state that forbids it).
+    """
+
+    async def cancel(
+        self, job: Named, *, running: Literal["refuse", "request"] = "refuse", tx: Connection | None = None
+    ) -> ControlResult[Payload]:
+        """Cancel a job that waits; it never runs afterwards, and its key is free.
+
+        Args:
+            job: The job, its id or its key.
+            running: What to do with one that runs: `refuse`, or `request` that whoever runs it stops it; it is
+                cancelled then, unless it ends by itself before.
+            tx: A connection on which a transaction is open: cancel it there, together with the caller's rows.
+
+        Raises:
+            NotInTransactionError: If no transaction is open on `tx`.
+        """
+        if running not in ("refuse", "request"):
+            raise ConfigError(f"running: expected 'refuse' or 'request', got {running!r}")
+
+        async def cancel(runner: Runner, ids: Sequence[int]) -> Sequence[Controlled]:
+            return await self._database.control.cancel_jobs(runner, ids, asks=running == "request")
+
+        return await self._control(job, cancel, tx)
+
+    async def retry(self, job: Named) -> ControlResult[Payload]:
+        """Make a job available now that waits for its time or has ended, with one more attempt if none is left.
+
+        One that is available, or waits for its turn in a dynamic queue, stays as it is; one that runs is refused. A job
+        that has ended and whose key another one has by now runs without it.
+        """
+        return await self._control(job, self._database.control.retry_jobs)
+
+    async def delete(self, job: Named) -> ControlResult[Payload]:
+        """Delete a job, live or finalized, without a trace; one that runs is refused. `job` is as it was."""
+        return await self._control(job, self._database.control.delete_jobs, shows="before")
+
+    async def release(self, job: Named) -> ControlResult[Payload]:
+        """Make a parked job (`InsertOpts(pending=True)`) available now; any other is refused."""
+
+        async def release(runner: Runner, ids: Sequence[int]) -> Sequence[Controlled]:
+            ok = await self._database.jobs.release_job(runner, ids[0])
+            return [Controlled(ids[0], ok, JobState.PENDING, None)] if ok else []
+
+        return await self._control(job, release)
+
+    async def complete(self, job: Named, output: object = None) -> ControlResult[Payload]:
+        """Complete a live job by hand, with an output; a run that is under way is stale then.
+
+        Raises:
+            ArgsError: If the output can't be stored.
+        """
+        written = None if output is None else encode_output(output)
+
+        async def complete(runner: Runner, ids: Sequence[int]) -> Sequence[Controlled]:
+            return await self._database.control.complete_job(runner, ids[0], written)
+
+        return await self._control(job, complete)
+
+    async def fail(self, job: Named, error: str | BaseException) -> ControlResult[Payload]:
+        """Fail a live job by hand, as its worker would: the attempt counts, and it is tried again while one is left.
+
+        A run that is under way is stale then. The error stands in the job's history.
+        """
+
+        async def fail(runner: Runner, ids: Sequence[int]) -> Sequence[Controlled]:
+            while (attempt := await self._database.control.find_attempt(runner, ids[0])) is not None:
+                outcome = failed_by_hand(error, *attempt, random.random)
+                done = await self._database.control.fail_job(
+                    runner, ids[0], attempt[0], outcome.delay.total_seconds(), outcome.error or "{}"
+                )
+                if done:
+                    return done
+            return []
+
+        return await self._control(job, fail)
+
+    async def update(
+        self,
+        job: Named,
+        *,
+        priority: int | None = None,
+        scheduled_at: datetime | timedelta | float | None = None,
+        max_attempts: int | None = None,
+        timeout: timedelta | float | None = None,
+        tags: Sequence[str] | None = None,
+        metadata: Mapping[str, JsonValue] | None = None,
+        args: JobArgs | Mapping[str, object] | None = None,
+    ) -> ControlResult[Payload]:
+        """Change a job that waits; of one that runs only tags and metadata. What is `None` stays as it is.
+
+        Raises:
+            OptionError: If a value can't be right, as at an insert.
+            ArgsError: If args are another kind's or do not validate, or something can't be stored.
+        """
+        said = written_changes(
+            priority=priority,
+            scheduled_at=scheduled_at,
+            max_attempts=max_attempts,
+            timeout=timeout,
+            tags=tags,
+            metadata=metadata,
+        )
+        if args is not None:
+            found = await self.get(job)
+            if found is not None:
+                said["args"] = written_args(args, found.kind, self._workers.classes.get(found.kind))
+
+        async def update(runner: Runner, ids: Sequence[int]) -> Sequence[Controlled]:
+            return await self._database.control.update_job(runner, ids[0], said, of_running=said.keys() <= OF_RUNNING)
+
+        return await self._control(job, update)
+
+    async def cancel_many(
+        self,
+        *,
+        states: Collection[JobState | str] | None = None,
+        kinds: Collection[str] | None = None,
+        queues: Collection[str] | None = None,
+        pools: Collection[str] | None = None,
+        tags: Collection[str] | None = None,
+        ids: Collection[int] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> int:
+        """Cancel the jobs that wait of those that `list` would give, and say how many; those that run are left.
+
+        Raises:
+            ConfigError: If nothing says which, or what says so can't be right.
+        """
+        which = (states, kinds, queues, pools, tags, ids, created_after, created_before)
+
+        async def cancel(runner: Runner, some: Sequence[int]) -> Sequence[Controlled]:
+            return await self._database.control.cancel_jobs(runner, some, asks=False)
+
+        return await self._control_many(cancel, *which)
+
+    async def retry_many(
+        self,
+        *,
+        states: Collection[JobState | str] | None = None,
+        kinds: Collection[str] | None = None,
+        queues: Collection[str] | None = None,
+        pools: Collection[str] | None = None,
+        tags: Collection[str] | None = None,
+        ids: Collection[int] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> int:
+        """Retry the jobs that `list` would give, such as `states=["discarded"]`, and say how many.
+
+        Raises:
+            ConfigError: If nothing says which, or what says so can't be right.
+        """
+        which = (states, kinds, queues, pools, tags, ids, created_after, created_before)
+        return await self._control_many(self._database.control.retry_jobs, *which)
+
+    async def delete_many(
+        self,
+        *,
+        states: Collection[JobState | str] | None = None,
+        kinds: Collection[str] | None = None,
+        queues: Collection[str] | None = None,
+        pools: Collection[str] | None = None,
+        tags: Collection[str] | None = None,
+        ids: Collection[int] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> int:
+        """Delete the jobs that `list` would give, but for those that run, and say how many.
+
+        Raises:
+            ConfigError: If nothing says which, or what says so can't be right.
+        """
+        which = (states, kinds, queues, pools, tags, ids, created_after, created_before)
+        return await self._control_many(self._database.control.delete_jobs, *which)
+
+    # The steps of these
+
+    async def _control(
+        self,
+        job: Named,
+        control: Control,
+        tx: Connection | None = None,
+        shows: Literal["before", "after"] = "after",
+    ) -> ControlResult[Payload]:
+        """Do something with one job, and say what became of it."""
+        if tx is not None:
+            return await self._control_with(tx, in_callers_transaction(tx), job, control, shows)
+        async with self._database.acquire() as connection:
+            return await self._control_with(connection, AsyncpgRunner(connection), job, control, shows)
+
+    async def _control_with(
+        self, connection: Connection, runner: Runner, job: Named, control: Control, shows: Literal["before", "after"]
+    ) -> ControlResult[Payload]:
+        job_id = await self._id_of(connection, job)
+        before = await self._read(connection, job_id) if shows == "before" else None
+        met: Sequence[Controlled] = [] if job_id is None else await control(runner, [job_id])
+        if not connection.is_in_transaction():  # in a caller's, those that wait are let on by the leader
+            await self._let_others_run(connection, met)
+        found = before or await self._read(connection, job_id)
+        if found is None:
+            return ControlResult(ok=False, state=None, reason="not_found", job=None)
+        if met and met[0].ok:
+            return ControlResult(ok=True, state=found.state, reason=None, job=found)
+        return ControlResult(ok=False, state=found.state, reason=met[0].state if met else found.state.value, job=found)
+
+    async def _control_many(
+        self,
+        control: Control,
+        states: Collection[JobState | str] | None,
+        kinds: Collection[str] | None,
+        queues: Collection[str] | None,
+        pools: Collection[str] | None,
+        tags: Collection[str] | None,
+        ids: Collection[int] | None,
+        created_after: datetime | None,
+        created_before: datetime | None,
+    ) -> int:
+        """Do something with the jobs that a filter gives, some at a time, the newest first."""
+        which = job_filter(states, kinds, queues, pools, tags, ids, created_after, created_before)
+        if all(each is None for each in which):
+            raise ConfigError("expected at least one of states, kinds, queues, …: nothing says which jobs are meant")
+        done, below = 0, None
+        async with self._database.acquire() as connection:
+            while True:
+                found = await self._database.control.list_jobs(connection, which, below=below, limit=CHUNK)
+                if not found:
+                    return done
+                met = await control(AsyncpgRunner(connection), [each.id for each in found])
+                await self._let_others_run(connection, met)
+                done += sum(each.ok for each in met)
+                below = found[-1].id
+
+    async def _let_others_run(self, connection: Connection, met: Sequence[Controlled]) -> None:
+        await let_others_run(self._database, connection, {each.queue for each in met if each.queue is not None})
