@@ -29,13 +29,15 @@ from workerqueue.database import (
 )
 from workerqueue.durations import Duration, not_negative, positive
 from workerqueue.engine import Ending, Engine
-from workerqueue.errors import ConfigError, DatabaseError, UnknownQueueError, near_matches
+from workerqueue.errors import ConfigError, DatabaseError, StaleRunError, UnknownQueueError, near_matches
 from workerqueue.events import Events
 from workerqueue.inserter import Inserter
-from workerqueue.job import InsertResult
+from workerqueue.job import InsertResult, Job, JobState
 from workerqueue.jobs import Jobs
 from workerqueue.maintenance.retention import Retention
 from workerqueue.options import NewJob, Payload, Resolver
+from workerqueue.outcome import Outcome
+from workerqueue.payload import encode_output
 from workerqueue.queue_view import Stats
 from workerqueue.queues import Queues
 from workerqueue.worker import Workers
@@ -247,6 +249,29 @@ class Client:
                 await current_client().insert_tx(tx, RunFinishedArgs(id=run))
         """
         return self._database.transaction()
+
+    async def complete_tx(self, tx: Connection, job: Job[A], output: object = None) -> None:
+        """Complete the running job in its worker's own transaction: its effects and the completion are one commit.
+
+        For a worker: what it returns afterwards is ignored. If it returns without having committed, the attempt
+        has failed.
+
+        Args:
+            tx: An asyncpg connection on which a transaction is open.
+            job: The job that the worker was given.
+            output: What is stored as its output.
+
+        Raises:
+            StaleRunError: If the run is not the job's current one any more, or the job is not run by this client; let
+                it end the transaction.
+            NotInTransactionError: If no transaction is open on `tx`.
+            ArgsError: If the output can't be stored.
+        """
+        runner = in_callers_transaction(tx)
+        if self._engine is None:
+            raise StaleRunError(f"job {job.id} is not run by this client, which is not started")
+        written = None if output is None else encode_output(output)
+        await self._engine.complete_in(runner, job.id, Outcome("completed", JobState.COMPLETED, output=written))
 
     async def clients(self) -> list[WorkingClient]:
         """List the clients that work in this schema, in any process: who they are, what they work and run.

@@ -11,6 +11,7 @@ WorkerQueueError
 │   ├── UnknownKindError
 │   └── NotInTransactionError
 ├── JobNotFoundError
+├── StaleRunError
 ├── JobWaitTimeout (also a TimeoutError)
 └── DatabaseError
     ├── DatabaseUnavailableError
@@ -85,6 +86,10 @@ class NotInTransactionError(InsertError):
 
 class JobNotFoundError(WorkerQueueError):
     """There is no job with this id."""
+
+
+class StaleRunError(WorkerQueueError):
+    """A run that is not its job's current one any more wanted to write: what it did must be rolled back."""
 
 
 class JobWaitTimeout(WorkerQueueError, TimeoutError):  # noqa: N818 - the contract's name

@@ -99,6 +99,8 @@ class Outcome:
     output: str | None = None
     reason: str | None = None
     """The error in one line, for logs."""
+    in_tx: bool = False
+    """Whether the run was completed in a transaction of its worker's: this is written only if that did not commit."""
 
 
 COMPLETED: Final = Outcome("completed", JobState.COMPLETED)
@@ -150,6 +152,16 @@ def _policy(stored: str | None) -> RetryPolicy:
 
 class OutputError(ValueError):
     """The error recorded for an attempt whose output can't be stored."""
+
+
+class NotCommittedError(Exception):
+    """The error recorded for an attempt whose worker returned, but never committed what completed its job."""
+
+
+def not_committed(attempt: Attempt, random: Callable[[], float]) -> Outcome:
+    """Conclude an attempt whose worker completed its job in a transaction, should that not have been committed."""
+    problem = "the worker returned, but the transaction in which complete_tx completed its job was not committed"
+    return raised(NotCommittedError(problem), attempt, random)
 
 
 def failed_by_hand(

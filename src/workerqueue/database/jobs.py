@@ -272,13 +272,13 @@ class JobTable:
         return [row["name"] for row in rows]
 
     async def record_outcomes(
-        self, connection: Connection, runs: Sequence[Finished], *, with_follow_ups: bool = True
+        self, runner: Connection | Runner, runs: Sequence[Finished], *, with_follow_ups: bool = True
     ) -> set[int]:
         """Write how runs ended that wait in no dynamic queue, and give the ids of those whose lease was still good."""
         sql = statement("record_outcomes", self._schema)
         with in_our_words(self._schema):
-            rows = await connection.fetch(sql, *_ended(runs), self._channel, with_follow_ups, timeout=CALL_TIMEOUT)
-        return set(rows[0]["accepted"] or ())
+            rows = await runner.fetch(sql, *_ended(runs), self._channel, with_follow_ups, timeout=CALL_TIMEOUT)
+        return set(cast("list[int] | None", rows[0][0]) or ())
 
     async def record_turns(
         self,

@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 
 from workerqueue.config import QueueConfig, TaskConfig
-from workerqueue.database import CHANGED, RESIGNED, STOP, Claimed, Database, Finished, let_others_run
+from workerqueue.database import CHANGED, RESIGNED, STOP, Claimed, Database, Finished, Runner, let_others_run
 from workerqueue.engine.completer import Completer
 from workerqueue.engine.executor import Executor, Interruption
 from workerqueue.engine.notifier import pass_on_hints
@@ -20,12 +20,12 @@ from workerqueue.engine.presence import Presence
 from workerqueue.engine.producer import Producer
 from workerqueue.engine.rules import Rules
 from workerqueue.engine.slots import Slots
-from workerqueue.errors import DatabaseError
+from workerqueue.errors import DatabaseError, StaleRunError
 from workerqueue.events import Events, RunEvent
 from workerqueue.maintenance.chores import run_chores
 from workerqueue.maintenance.leader import Leader
 from workerqueue.maintenance.retention import Retention
-from workerqueue.outcome import INTERRUPTED, STOPPED
+from workerqueue.outcome import INTERRUPTED, STOPPED, Outcome
 from workerqueue.worker import Workers
 
 _log = logging.getLogger("workerqueue.engine")
@@ -137,6 +137,19 @@ class Engine:
     def left_behind(self) -> int:
         """How many runs did not end when they were cancelled; their jobs were released."""
         return len(self._abandoned)
+
+    async def complete_in(self, runner: Runner, job: int, outcome: Outcome) -> None:
+        """Complete a job that is run here in a transaction of its worker's.
+
+        Raises:
+            StaleRunError: If it is not run here, or the run is not its current one any more.
+        """
+        run = self._executor.find(job)
+        if run is None:
+            raise StaleRunError(f"job {job} is not run by this client now: complete_tx is for the worker that runs it")
+        if job not in await self._database.jobs.record_outcomes(runner, [Finished(run.stored, outcome)]):
+            raise StaleRunError(f"this run of job {job} is not its current one any more: roll back what it did")
+        run.in_tx = True
 
     def start(self) -> None:
         """Start working; returns at once."""
@@ -293,6 +306,9 @@ class Engine:
     def _written(self, finished: Finished, accepted: bool) -> None:
         self._producer.run_written()
         event = finished.outcome.event if accepted else "stale"
+        if finished.outcome.in_tx and not accepted:  # its own transaction was committed before this was written
+            event = "completed"
+            self._producer.turns.see_to([finished.job.queue] if finished.job.queue is not None else [])
         self._emit(event, finished.job, finished.seconds, finished.outcome.reason)
 
     def _emit(self, event: str, job: Claimed, seconds: float | None = None, reason: str | None = None) -> None:

@@ -29,6 +29,7 @@ from workerqueue.outcome import (
     JobSnooze,
     JobTimeoutError,
     Outcome,
+    not_committed,
     raised,
     returned,
     undecodable,
@@ -61,6 +62,8 @@ class Run:
     deadline: float = NEVER
     interruption: Interruption | None = None
     cancellations: int = 0
+    in_tx: bool = False
+    """Whether its worker has completed it in a transaction of its own."""
 
     def expire(self) -> None:
         """Cut it off at its deadline."""
@@ -89,6 +92,10 @@ class Executor:
         """The runs under way."""
         return list(self._runs)
 
+    def find(self, job: int) -> Run | None:
+        """Give the run of a job that is under way here."""
+        return next((run for run in self._runs if run.stored.id == job), None)
+
     def interrupt_all(self, why: Interruption) -> None:
         """Cut off every run."""
         for run in self.runs:
@@ -116,7 +123,8 @@ class Executor:
         run = Run(stored, task, stored.timeout_seconds)
         self._runs.add(run)
         try:
-            return await self._attempt(registration, job, run)
+            outcome = await self._attempt(registration, job, run)
+            return replace(outcome, in_tx=True) if run.in_tx else outcome
         finally:
             self._runs.discard(run)
 
@@ -140,9 +148,11 @@ class Executor:
             late = JobTimeoutError(f"the attempt took longer than its timeout of {timedelta(seconds=run.timeout)}")
             late.__cause__ = error  # its trace shows where the worker was
             error = late
-        if error is None and value is None:
+        if error is None and value is None and not run.in_tx:
             return COMPLETED
         attempt = self._attempt_of(run.stored)
+        if error is None and run.in_tx:
+            return not_committed(attempt, random.random)
         if error is None:
             return returned(value, attempt, random.random)
         attempt = replace(attempt, secrets=secrets_in(job.args))
