@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from workerqueue.schedule import ALIASES, read_cron
+from workerqueue.schedule import ALIASES, Cron, read_cron
 
 
 def fires(cron: str, zone: str, after: str, most: int) -> list[str]:
@@ -129,6 +130,13 @@ def test_lists_are_bounded() -> None:
         cron.list_after(datetime(2026, 1, 1, tzinfo=UTC), 1_001)
     with pytest.raises(ValueError, match="a time with a zone"):
         cron.next_after(datetime(2026, 1, 1))  # noqa: DTZ001 - what is refused
+
+
+def test_what_is_more_than_five_years_away_never_fires() -> None:
+    """A February with five Mondays comes in 2044: it is nothing in 2026, and something in 2043."""
+    rare = Cron("0 0 * 2 MON#5", ZoneInfo("UTC"))
+    assert rare.next_after(datetime(2026, 1, 1, tzinfo=UTC)) is None
+    assert rare.next_after(datetime(2043, 1, 1, tzinfo=UTC)) == datetime(2044, 2, 29, tzinfo=UTC)
 
 
 def test_the_end_of_the_calendar_is_an_end() -> None:
