@@ -25,6 +25,7 @@ from workerqueue.database import (
 from workerqueue.database.chores import ChoreTable
 from workerqueue.database.jobs import JobTable
 from workerqueue.database.keys import KeyTable
+from workerqueue.database.schedules import ScheduleTable
 from workerqueue.engine.rules import Rules
 from workerqueue.options import Resolver
 from workerqueue.outcome import COMPLETED, INTERRUPTED, Outcome
@@ -101,6 +102,11 @@ def keys(jobs: JobTable) -> KeyTable:
     return KeyTable(jobs.schema, "channel")
 
 
+def schedules(jobs: JobTable) -> ScheduleTable:
+    """Give the statements of schedules over the same schema."""
+    return ScheduleTable(jobs.schema, "channel")
+
+
 def chores(jobs: JobTable) -> ChoreTable:
     """Give the statements of the chores over the same schema."""
     return ChoreTable(jobs.schema, "channel")
@@ -164,6 +170,12 @@ HOT: dict[str, Call] = {
 }
 
 RARE: dict[str, Call] = {
+    "now": lambda jobs, connection: schedules(jobs).now(connection),
+    "list_schedules": lambda jobs, connection: schedules(jobs).list_schedules(connection, ["s1"]),
+    "set_schedule": lambda jobs, connection: schedules(jobs).set_schedule(connection, "s1", "{}", NOW),
+    "advance_schedule": lambda jobs, connection: schedules(jobs).advance_schedule(connection, "s1", NOW, NOW, None),
+    "pause_schedule": lambda jobs, connection: schedules(jobs).pause_schedule(connection, "s1", NOW),
+    "delete_schedule": lambda jobs, connection: schedules(jobs).delete_schedule(connection, "s1"),
     "list_jobs": lambda jobs, connection: control(jobs).list_jobs(connection, JobFilter(), below=50, limit=100),
     "retry_jobs": lambda jobs, connection: control(jobs).retry_jobs(AsyncpgRunner(connection), range(1, 101)),
     "delete_jobs": lambda jobs, connection: control(jobs).delete_jobs(AsyncpgRunner(connection), range(1, 101)),

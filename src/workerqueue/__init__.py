@@ -20,6 +20,7 @@ from workerqueue.errors import (
     StaleRunError,
     UnknownKindError,
     UnknownQueueError,
+    UnknownScheduleError,
     WorkerError,
     WorkerQueueError,
 )
@@ -28,6 +29,7 @@ from workerqueue.job_reader import JobPage
 from workerqueue.outcome import JobCancel, JobDiscard, JobRetry, JobSnooze
 from workerqueue.priority import Priority
 from workerqueue.retry import Delays, Exponential, Fixed, Polynomial
+from workerqueue.schedules import Schedule
 from workerqueue.unique import Debounce, UniqueOpts
 from workerqueue.worker import Worker, Workers
 
@@ -64,12 +66,14 @@ __all__ = [
     "Polynomial",
     "Priority",
     "QueueConfig",
+    "Schedule",
     "SchemaError",
     "StaleRunError",
     "TaskConfig",
     "UniqueOpts",
     "UnknownKindError",
     "UnknownQueueError",
+    "UnknownScheduleError",
     "Worker",
     "WorkerError",
     "WorkerQueueError",

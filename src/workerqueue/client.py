@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, cast
@@ -34,12 +35,16 @@ from workerqueue.events import Events
 from workerqueue.inserter import Inserter
 from workerqueue.job import InsertResult, Job, JobState
 from workerqueue.jobs import Jobs
+from workerqueue.maintenance.cron import Cron
+from workerqueue.maintenance.leader import Leader
 from workerqueue.maintenance.retention import Retention
 from workerqueue.options import NewJob, Payload, Resolver
 from workerqueue.outcome import Outcome
 from workerqueue.payload import encode_output
 from workerqueue.queue_view import Stats
 from workerqueue.queues import Queues
+from workerqueue.schedule_config import ScheduleConfig
+from workerqueue.schedules import Schedules
 from workerqueue.worker import Workers
 
 A = TypeVar("A", bound=JobArgs)
@@ -131,6 +136,13 @@ class Client:
         self._stopping: anyio.Event | None = None
         self.events = Events()
         self.queues = Queues(self._database, self.config, self._resolver)
+        self.schedules = Schedules(
+            self._database,
+            self.config,
+            self.workers,
+            self._resolver,
+            lambda runner, jobs: insert_with(self._database, runner, iter(jobs), self._insert_timeout),
+        )
         self.jobs = Jobs(self._database, self.workers, self._lease_ttl)
         self._check_workers()
 
@@ -440,7 +452,12 @@ class Client:
             retention=Retention.of(self.config),
             task=self.config.task,
             works_all=works_all,
+            make_cron=partial(self._make_cron, own=self.schedules.own),
         )
+
+    def _make_cron(self, leader: Leader, own: Mapping[str, ScheduleConfig]) -> Cron:
+        schedules = self.schedules
+        return Cron(self._database, leader, own, schedules.can_make, schedules.make, schedules.insert)
 
 
 def _setting(name: str, value: Duration, check: Callable[[object], timedelta]) -> timedelta:

@@ -28,6 +28,7 @@ from workerqueue.durations import Duration, delay, positive
 from workerqueue.errors import ConfigError, near_matches
 from workerqueue.rate import read_rate
 from workerqueue.retry import RetryPolicy
+from workerqueue.schedule_config import ScheduleConfig
 from workerqueue.template import QueueTemplate
 from workerqueue.toml_tables import read_tables
 from workerqueue.unique import UniqueOpts
@@ -227,6 +228,7 @@ class Config(Checked, BaseModel):
 
     queues: Mapping[Name, QueueConfig] = Field(default_factory=dict[str, QueueConfig])
     tasks: Mapping[Name, TaskConfig] = Field(default_factory=dict[str, TaskConfig])
+    schedules: Mapping[Name, ScheduleConfig] = Field(default_factory=dict[str, ScheduleConfig])
 
     _source: str = PrivateAttr(default="task table")
     """Where the task table comes from, for messages."""
@@ -248,7 +250,11 @@ class Config(Checked, BaseModel):
 
     def __eq__(self, other: object) -> bool:
         # Where a configuration comes from makes no difference.
-        return isinstance(other, Config) and (self.queues, self.tasks) == (other.queues, other.tasks)
+        return isinstance(other, Config) and (self.queues, self.tasks, self.schedules) == (
+            other.queues,
+            other.tasks,
+            other.schedules,
+        )
 
     __hash__ = None  # type: ignore[assignment]  # what holds mappings has no hash; this is how Python says so
 
@@ -273,19 +279,20 @@ class Config(Checked, BaseModel):
 
     @classmethod
     def load(cls, folder: str | Path) -> Config:
-        """Read `queues.toml` and `tasks.toml` from a folder; either may be missing, not both.
+        """Read `queues.toml`, `tasks.toml` and `schedules.toml` from a folder; each may be missing, not all.
 
         Raises:
             ConfigError: Naming the file, the table and the field of what can't be right.
         """
         folder = Path(folder)
-        queues, tasks = folder / "queues.toml", folder / "tasks.toml"
-        if not queues.is_file() and not tasks.is_file():
+        queues, tasks, schedules = (folder / f"{name}.toml" for name in ("queues", "tasks", "schedules"))
+        if not any(each.is_file() for each in (queues, tasks, schedules)):
             raise ConfigError(f"no configuration in {str(folder)!r}: expected queues.toml or tasks.toml there")
+        plans = read_tables(schedules, ScheduleConfig)
         known_queues = read_tables(queues, QueueConfig)
         rows = read_tables(tasks, TaskConfig)
         try:
-            config = Config(queues=known_queues, tasks=rows)
+            config = Config(queues=known_queues, tasks=rows, schedules=plans)
         except ConfigError as error:
             raise ConfigError(f"{tasks} {error}") from None
         config._source = str(tasks)

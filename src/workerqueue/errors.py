@@ -12,6 +12,7 @@ WorkerQueueError
 │   └── NotInTransactionError
 ├── JobNotFoundError
 ├── StaleRunError
+├── UnknownScheduleError
 ├── JobWaitTimeout (also a TimeoutError)
 └── DatabaseError
     ├── DatabaseUnavailableError
@@ -90,6 +91,10 @@ class JobNotFoundError(WorkerQueueError):
 
 class StaleRunError(WorkerQueueError):
     """A run that is not its job's current one any more wanted to write: what it did must be rolled back."""
+
+
+class UnknownScheduleError(WorkerQueueError):
+    """There is no schedule of that name."""
 
 
 class JobWaitTimeout(WorkerQueueError, TimeoutError):  # noqa: N818 - the contract's name

@@ -233,7 +233,7 @@ class Resolver:
 
     def __init__(self, config: Config, *, strict: bool = True) -> None:
         self._config = config
-        self._strict = strict
+        self.strict = strict
         self.added: frozenset[str] = frozenset()
         """Queues that were added at run time, as far as they are known here."""
         self._by_class: dict[type[JobArgs], KindSettings] = {}
@@ -285,7 +285,7 @@ class Resolver:
                 raise invalid_args(error) from None
         if not is_name(kind):
             raise UnknownKindError(f"a kind is {A_NAME}, got {brief(kind)}")
-        if self._strict and kind not in self._config.tasks:
+        if self.strict and kind not in self._config.tasks:
             raise UnknownKindError(
                 f"nobody here knows the kind {kind!r}: no worker, no row in the task table, no declared class; "
                 f"{near_matches(kind, {*classes, *self._config.tasks})}"
@@ -349,7 +349,7 @@ class Resolver:
     def _pool(self, queue: str) -> str:
         if not is_name(queue):
             raise UnknownQueueError(f"queue: expected {A_NAME}, got {brief(queue)}")
-        if self._strict and queue not in self._config.all_queues and queue not in self.added:
+        if self.strict and queue not in self._config.all_queues and queue not in self.added:
             raise UnknownQueueError(
                 f"no queue {queue!r} is configured; {near_matches(queue, self._config.all_queues)} "
                 "(a name inside a queue is `dynamic_queue`)"

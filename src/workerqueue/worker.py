@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Generic, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Generic, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from workerqueue.args import JobArgs, kind_of
-from workerqueue.errors import DuplicateKindError, WorkerError
+from workerqueue.args import A_NAME, JobArgs, is_name, kind_of
+from workerqueue.errors import ConfigError, DuplicateKindError, WorkerError
 from workerqueue.job import Job
+from workerqueue.schedule_config import ScheduleConfig
 
 A = TypeVar("A", bound=JobArgs)
 R = TypeVar("R")
@@ -58,6 +59,10 @@ class Registration:
     """Where `timeout` and `next_retry` are asked."""
 
 
+Build = Callable[[datetime], JobArgs]
+"""Makes the args of a schedule's job for one time."""
+
+
 class Workers:
     """The workers of one application: kind → what works it.
 
@@ -72,6 +77,72 @@ class Workers:
     def __init__(self) -> None:
         self._registrations: dict[str, Registration] = {}
         self._classes: dict[str, type[JobArgs]] = {}
+        self.schedules: dict[str, tuple[ScheduleConfig, Build]] = {}
+        """The schedules whose args a function makes, by name."""
+
+    def schedule(
+        self,
+        cron: str,
+        *,
+        name: str | None = None,
+        timezone: str = "UTC",
+        missed: Literal["skip", "one", "all"] = "one",
+        queue: str | None = None,
+        priority: int | None = None,
+        max_attempts: int | None = None,
+        timeout: timedelta | float | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Callable[[Callable[[datetime], A]], Callable[[datetime], A]]:
+        """Register a function that makes the args of a job for each time at which a schedule fires.
+
+        It is given the time, in UTC, and annotated with the args class that it returns::
+
+            @workers.schedule("0 9 * * *", timezone="Europe/Berlin")
+            def digest(at: datetime) -> DigestArgs:
+                return DigestArgs(day=at.date())
+
+        Args:
+            cron: 5 fields, 6 with seconds first, or an alias such as `@daily`.
+            name: What it is known by, in all processes; by default the function's name.
+            timezone: Whose clocks it means.
+            missed: What becomes of times at which nobody worked: `skip`, `one` job for all, or a job for each (`all`,
+                100 at most).
+            queue: As of `InsertOpts`, like what follows.
+            priority: Smaller runs first.
+            max_attempts: How often each job may be started.
+            timeout: How long one attempt may take (seconds if a number).
+            tags: Labels.
+
+        Raises:
+            ConfigError: If the schedule can't be right, or its name is taken.
+            WorkerError: If the function is not annotated with an args class that it returns.
+        """
+
+        def register(function: Callable[[datetime], A]) -> Callable[[datetime], A]:
+            known_as = function.__name__ if name is None else name
+            args_class = _annotations(function, _name(function)).get("return")
+            if not _is_args_class(args_class):
+                raise WorkerError(f"{_name(function)}: expected an annotation of the args class that it returns")
+            if known_as in self.schedules:
+                raise ConfigError(f"schedule {known_as!r}: there is one of that name already")
+            if not is_name(known_as):
+                raise ConfigError(f"name: expected {A_NAME}, got {known_as!r}")
+            config = ScheduleConfig(
+                kind=self._know(cast("type[JobArgs]", args_class)),
+                cron=cron,
+                timezone=timezone,
+                missed=missed,
+                is_built=True,
+                queue=queue,
+                priority=priority,
+                max_attempts=max_attempts,
+                timeout=timeout,
+                tags=None if tags is None else tuple(tags),
+            )
+            self.schedules[known_as] = (config, function)
+            return function
+
+        return register
 
     def worker(self, function: Callable[[Job[A]], R]) -> Callable[[Job[A]], R]:
         """Register a function as the worker of its kind, and return it unchanged.

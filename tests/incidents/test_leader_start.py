@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import pytest
@@ -23,8 +23,11 @@ from workerqueue.database.jobs import JobTable
 from workerqueue.errors import DatabaseError, DatabaseUnavailableError
 from workerqueue.maintenance import cleaner, leader, partitioner, pruner, reindexer, scheduler, sweeper
 from workerqueue.maintenance.chores import run_chores
+from workerqueue.maintenance.cron import Cron
 from workerqueue.maintenance.leader import Leader
 from workerqueue.maintenance.retention import Retention
+from workerqueue.options import NewJob
+from workerqueue.schedule_config import ScheduleConfig
 
 STEPS: Final[dict[str, tuple[type, str]]] = {
     "a connection": (Database, "_connect"),
@@ -191,6 +194,18 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, table: type, name: str, failure: Fa
     monkeypatch.setattr(table, name, fail_first)
 
 
+def no_schedules(database: Database, leader: Leader) -> Cron:
+    """Give what fires schedules, for a client that has none."""
+
+    def make(name: str, config: ScheduleConfig, at: datetime) -> NewJob:
+        raise AssertionError(name, config, at)
+
+    async def insert(connection: Connection, jobs: Sequence[NewJob]) -> None:
+        raise AssertionError(connection, jobs)
+
+    return Cron(database, leader, {}, lambda name, config: False, make, insert)  # noqa: ARG005 - no schedule is its
+
+
 @asynccontextmanager
 async def starting(url: str, schema: str, sql: Connection) -> AsyncGenerator[dict[int, Leader]]:
     """Let two clients start their chores, each with connections of its own."""
@@ -202,7 +217,11 @@ async def starting(url: str, schema: str, sql: Connection) -> AsyncGenerator[dic
         number = await database.jobs.register_client(sql, ClientRow(name, "h", 1, [], []))
         leaders[number] = Leader(database, lambda number=number: number)  # type: ignore[misc]  # bound here
         databases.append(database)
-        chores.append(asyncio.create_task(run_chores(database, leaders[number], RETENTION, 0.05, 600.0)))
+        chores.append(
+            asyncio.create_task(
+                run_chores(database, leaders[number], no_schedules(database, leaders[number]), RETENTION, 0.05, 600.0)
+            )
+        )
     try:
         yield leaders
         assert not [each for each in chores if each.done()]

@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn, cast
 
 import typer
 
-from workerqueue.cli import dev, insert, jobs, migrate, queues, run, tasks, version
+from workerqueue.cli import dev, insert, jobs, migrate, queues, run, schedules, tasks, version
 from workerqueue.cli.problems import Failure, WrongUse
 from workerqueue.errors import DatabaseUnavailableError, JobWaitTimeout, WorkerQueueError
 
@@ -52,7 +52,12 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 for _name, _command in COMMANDS.items():
     app.command(_name)(_command)
-GROUPS: dict[str, typer.Typer] = {"jobs": jobs.app, "migrate": migrate.app, "queues": queues.app}
+GROUPS: dict[str, typer.Typer] = {
+    "jobs": jobs.app,
+    "migrate": migrate.app,
+    "queues": queues.app,
+    "schedules": schedules.app,
+}
 for _name, _group in GROUPS.items():
     app.add_typer(_group, name=_name)
 

@@ -33,9 +33,11 @@ from workerqueue.database.rows import (
     Rescued,
     Room,
     StoredJob,
+    StoredSchedule,
     Walked,
     WorkingClient,
 )
+from workerqueue.database.schedules import SCHEDULED, ScheduleTable
 from workerqueue.database.turns import let_others_run
 from workerqueue.database.url import database_is_named
 
@@ -43,6 +45,7 @@ __all__ = [
     "ALL",
     "CHANGED",
     "RESIGNED",
+    "SCHEDULED",
     "STOP",
     "AsyncpgRunner",
     "Beat",
@@ -81,7 +84,9 @@ __all__ = [
     "Rescued",
     "Room",
     "Runner",
+    "ScheduleTable",
     "StoredJob",
+    "StoredSchedule",
     "Walked",
     "WorkingClient",
     "database_is_named",

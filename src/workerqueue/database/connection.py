@@ -23,6 +23,7 @@ from workerqueue.database.kept import KeptConnections
 from workerqueue.database.keys import KeyTable
 from workerqueue.database.listening import Listener
 from workerqueue.database.queues import QueueTable
+from workerqueue.database.schedules import ScheduleTable
 from workerqueue.database.session import change_settings, close, has_own_session, terminate
 from workerqueue.database.statements import quoted_schema
 from workerqueue.database.url import find_database_url, url_can_be_read
@@ -84,6 +85,7 @@ class Database:
         self.chores = ChoreTable(schema, self.channel)
         self.queues = QueueTable(schema, self.channel)
         self.keys = KeyTable(schema, self.channel)
+        self.schedules = ScheduleTable(schema, self.channel)
         self.control = ControlTable(schema, self.channel)
         self._callers = CallersPool(source) if isinstance(source, asyncpg.Pool) else None
         if connector is None:

@@ -380,6 +380,20 @@ class JobFilter(NamedTuple):
     created_before: datetime | None = None
 
 
+class StoredSchedule(NamedTuple):
+    """A schedule as it is stored."""
+
+    name: str
+    definition: str
+    """JSON."""
+    next_at: datetime | None
+    last_at: datetime | None
+    paused_at: datetime | None
+    last_error: str | None
+    now: datetime
+    """When it was read."""
+
+
 class Counted(NamedTuple):
     """How many jobs of a queue are in one state."""
 

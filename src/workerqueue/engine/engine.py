@@ -12,7 +12,7 @@ from typing import Final
 import anyio
 
 from workerqueue.config import QueueConfig, TaskConfig
-from workerqueue.database import CHANGED, RESIGNED, STOP, Claimed, Database, Finished, Runner, let_others_run
+from workerqueue.database import CHANGED, RESIGNED, SCHEDULED, STOP, Claimed, Database, Finished, Runner, let_others_run
 from workerqueue.engine.completer import Completer
 from workerqueue.engine.executor import Executor, Interruption
 from workerqueue.engine.notifier import pass_on_hints
@@ -23,6 +23,7 @@ from workerqueue.engine.slots import Slots
 from workerqueue.errors import DatabaseError, StaleRunError
 from workerqueue.events import Events, RunEvent
 from workerqueue.maintenance.chores import run_chores
+from workerqueue.maintenance.cron import Cron
 from workerqueue.maintenance.leader import Leader
 from workerqueue.maintenance.retention import Retention
 from workerqueue.outcome import INTERRUPTED, STOPPED, Outcome
@@ -60,6 +61,7 @@ class Engine:
         retention: How long finalized jobs are kept, while this client leads.
         task: Gives a kind's row of the task table.
         works_all: Whether it works the queues that are added at run time, too.
+        make_cron: Makes what fires schedules, given who leads.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Engine:
         retention: Retention,
         task: Callable[[str], TaskConfig],
         works_all: bool,
+        make_cron: Callable[[Leader], Cron],
     ) -> None:
         self._database = database
         self._events = events
@@ -103,6 +106,7 @@ class Engine:
             on_stop=self._stop_runs,
         )
         self._leader = Leader(database, lambda: self._presence.registered)
+        self._cron = make_cron(self._leader)
         self._producer = Producer(
             database,
             self._pools,
@@ -268,13 +272,21 @@ class Engine:
             parts.start_soon(self._producer.run)
             parts.start_soon(pass_on_hints, self._database, self._hear)
             parts.start_soon(
-                run_chores, self._database, self._leader, self._retention, self._poll_interval, self._lease_ttl
+                run_chores,
+                self._database,
+                self._leader,
+                self._cron,
+                self._retention,
+                self._poll_interval,
+                self._lease_ttl,
             )
 
     def _hear(self, what: str | None) -> None:
         """Take a notification: the pool that has work, all of them, or what else happened."""
         if what == RESIGNED:
             self._leader.look_again()
+        elif what == SCHEDULED:
+            self._cron.look_again()
         elif what == CHANGED:
             self._producer.change_rules()
         elif what is not None and what.startswith(STOP):

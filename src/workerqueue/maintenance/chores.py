@@ -9,6 +9,7 @@ import anyio
 
 from workerqueue.database import Database
 from workerqueue.maintenance import cleaner, keys, pruner, reindexer, sweeper, tally, turns
+from workerqueue.maintenance.cron import Cron
 from workerqueue.maintenance.leader import Leader
 from workerqueue.maintenance.partitioner import make_partitions
 from workerqueue.maintenance.retention import Retention
@@ -16,7 +17,7 @@ from workerqueue.maintenance.scheduler import promote_due_jobs
 
 
 async def run_chores(
-    database: Database, leader: Leader, retention: Retention, poll_interval: float, lease_ttl: float
+    database: Database, leader: Leader, cron: Cron, retention: Retention, poll_interval: float, lease_ttl: float
 ) -> None:
     """Stand for election and do what there is to do, for ever."""
     by_the_leader: dict[str, tuple[Callable[[], Awaitable[None]], float]] = {
@@ -31,5 +32,6 @@ async def run_chores(
     async with anyio.create_task_group() as chores:
         chores.start_soon(leader.stand, partial(promote_due_jobs, database, leader, poll_interval))
         chores.start_soon(make_partitions, database)
+        chores.start_soon(cron.run)
         for name, (chore, every) in by_the_leader.items():
             chores.start_soon(leader.repeat, name, chore, every)

@@ -2,6 +2,7 @@
 drop view {schema}.job_all;
 drop table {schema}.idle;
 drop table {schema}.insert_key;
+drop table {schema}.schedule;
 drop table {schema}.job_key;
 drop table {schema}.tally;
 drop table {schema}.job_finalized;

@@ -125,6 +125,16 @@ create table {schema}.gate (
 -- What the scheduler walks: the jobs that wait for their time.
 create index job_due on {schema}.job (scheduled_at, id) where state in ('scheduled', 'retryable');
 
+-- What inserts jobs again and again: when it fires next is moved on in the transaction that inserts them.
+create table {schema}.schedule (
+    name       text primary key check (length(name) between 1 and 128),
+    definition jsonb not null check (jsonb_typeof(definition) = 'object'),
+    next_at    timestamptz,    -- null: it fires no more
+    last_at    timestamptz,
+    paused_at  timestamptz,
+    last_error text    -- what kept the jobs of its last time from being made
+);
+
 -- What was inserted under an id of the caller's own, so that it is not inserted again: apart from the jobs, since most
 -- have no such id, and a job's history may end before its key does. A key is kept for a day.
 create table {schema}.insert_key (
