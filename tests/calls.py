@@ -26,6 +26,7 @@ from workerqueue.database.chores import ChoreTable
 from workerqueue.database.jobs import JobTable
 from workerqueue.database.keys import KeyTable
 from workerqueue.database.schedules import ScheduleTable
+from workerqueue.database.state import StateTable
 from workerqueue.engine.rules import Rules
 from workerqueue.options import Resolver
 from workerqueue.outcome import COMPLETED, INTERRUPTED, Outcome
@@ -170,6 +171,16 @@ HOT: dict[str, Call] = {
 }
 
 RARE: dict[str, Call] = {
+    "get_value": lambda jobs, connection: StateTable(jobs.schema).get_value(connection, "k"),
+    "set_value": lambda jobs, connection: StateTable(jobs.schema).set_value(connection, "k", "1", 5.0, if_absent=True),
+    "delete_value": lambda jobs, connection: StateTable(jobs.schema).delete_value(connection, "k"),
+    "increment_value": lambda jobs, connection: StateTable(jobs.schema).increment_value(connection, "k", 1, None),
+    "take_lease": lambda jobs, connection: StateTable(jobs.schema).take_lease(connection, "k", 1, 7, 30.0),
+    "renew_lease": lambda jobs, connection: StateTable(jobs.schema).renew_lease(connection, "k", 0, 7, 30.0),
+    "end_lease": lambda jobs, connection: StateTable(jobs.schema).end_lease(connection, "k", 0, 7),
+    "expire_values": lambda jobs, connection: StateTable(jobs.schema).expire_values(
+        connection, 1_000, timeout=INSERT_TIMEOUT
+    ),
     "now": lambda jobs, connection: schedules(jobs).now(connection),
     "list_schedules": lambda jobs, connection: schedules(jobs).list_schedules(connection, ["s1"]),
     "set_schedule": lambda jobs, connection: schedules(jobs).set_schedule(connection, "s1", "{}", NOW),

@@ -35,6 +35,8 @@ from workerqueue.events import Events
 from workerqueue.inserter import Inserter
 from workerqueue.job import InsertResult, Job, JobState
 from workerqueue.jobs import Jobs
+from workerqueue.kv import KeyValues
+from workerqueue.locks import Lease, Locks
 from workerqueue.maintenance.cron import Cron
 from workerqueue.maintenance.leader import Leader
 from workerqueue.maintenance.retention import Retention
@@ -143,6 +145,8 @@ class Client:
             self._resolver,
             lambda runner, jobs: insert_with(self._database, runner, iter(jobs), self._insert_timeout),
         )
+        self.kv = KeyValues(self._database)
+        self._locks = Locks(self._database)
         self.jobs = Jobs(self._database, self.workers, self._lease_ttl)
         self._check_workers()
 
@@ -284,6 +288,33 @@ class Client:
             raise StaleRunError(f"job {job.id} is not run by this client, which is not started")
         written = None if output is None else encode_output(output)
         await self._engine.complete_in(runner, job.id, Outcome("completed", JobState.COMPLETED, output=written))
+
+    def lock(self, key: str, ttl: Duration, wait: Duration | None = None) -> AbstractAsyncContextManager[Lease]:
+        """Hold a lock while a block runs: nobody else holds the key's, in any process.
+
+        ::
+
+            async with client.lock("stock-7", ttl=30) as lease:
+                await update_stock(fence=lease.fence)
+
+        Args:
+            key: 1 to 512 characters.
+            ttl: How long it holds unless it is renewed (seconds if a number), which is done every third of that; who
+                dies leaves it to others after so long.
+            wait: How long to wait for it at most (seconds if a number); 0 is not at all, `None` for ever.
+
+        Raises:
+            LockHeldError: If others hold it for all that time.
+            LockLostError: Behind the block, which was cancelled, as it could not be renewed in time.
+            ConfigError: If an argument can't be right.
+        """
+        return self._locks.hold("lock", key, 1, ttl, wait)
+
+    def semaphore(
+        self, key: str, limit: int, ttl: Duration, wait: Duration | None = None
+    ) -> AbstractAsyncContextManager[Lease]:
+        """Hold one of `limit` places while a block runs; otherwise as `lock`, whose keys are others."""
+        return self._locks.hold("semaphore", key, limit, ttl, wait)
 
     async def clients(self) -> list[WorkingClient]:
         """List the clients that work in this schema, in any process: who they are, what they work and run.

@@ -11,6 +11,8 @@ WorkerQueueError
 │   ├── UnknownKindError
 │   └── NotInTransactionError
 ├── JobNotFoundError
+├── LockHeldError
+├── LockLostError
 ├── StaleRunError
 ├── UnknownScheduleError
 ├── JobWaitTimeout (also a TimeoutError)
@@ -87,6 +89,14 @@ class NotInTransactionError(InsertError):
 
 class JobNotFoundError(WorkerQueueError):
     """There is no job with this id."""
+
+
+class LockHeldError(WorkerQueueError):
+    """A lock or a place of a semaphore is held by others."""
+
+
+class LockLostError(WorkerQueueError):
+    """A lock could not be renewed in time: what was done under it may have met somebody else's work."""
 
 
 class StaleRunError(WorkerQueueError):

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
-from typing import Annotated, Final, Literal, NamedTuple, Self, cast
+from typing import Annotated, Final, Literal, NamedTuple, Self, TypeGuard, cast
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -134,15 +134,20 @@ def current_tenant() -> str:
     return ""
 
 
+def scoped(key: str) -> str:
+    """Write a key in the scope of the current tenant."""
+    return f"{current_tenant()}{_BETWEEN}{key}"
+
+
 def key_text(job_key: str) -> str:
     """Write a caller's key as it is stored.
 
     Raises:
         OptionError: If it is not 1 to 512 characters that PostgreSQL can hold.
     """
-    if not _is_key(job_key):
+    if not is_key(job_key):
         raise OptionError(f"job_key: expected text of 1 to {KEY_LENGTH} characters, got {brief(job_key)}")
-    return _BETWEEN.join(("job", current_tenant(), job_key))
+    return f"job{_BETWEEN}{scoped(job_key)}"
 
 
 def key_of(job_key: str, mode: JobKeyMode | None, debounce: Debounce | None) -> Key:
@@ -200,7 +205,8 @@ def _seconds(value: timedelta | float | None) -> float | None:
     return None if value is None else as_timedelta(value).total_seconds()
 
 
-def _is_key(key: object) -> bool:
+def is_key(key: object) -> TypeGuard[str]:
+    """Tell whether a value can be a key: 1 to 512 characters that PostgreSQL can hold."""
     if not isinstance(key, str) or not 0 < len(key) <= KEY_LENGTH:
         return False
     return "\x00" not in key and _BETWEEN not in key and not any("\ud800" <= each <= "\udfff" for each in key)

@@ -34,10 +34,12 @@ from workerqueue.database.rows import (
     Room,
     StoredJob,
     StoredSchedule,
+    Taken,
     Walked,
     WorkingClient,
 )
 from workerqueue.database.schedules import SCHEDULED, ScheduleTable
+from workerqueue.database.state import StateTable
 from workerqueue.database.turns import let_others_run
 from workerqueue.database.url import database_is_named
 
@@ -85,8 +87,10 @@ __all__ = [
     "Room",
     "Runner",
     "ScheduleTable",
+    "StateTable",
     "StoredJob",
     "StoredSchedule",
+    "Taken",
     "Walked",
     "WorkingClient",
     "database_is_named",

@@ -25,6 +25,7 @@ from workerqueue.database.listening import Listener
 from workerqueue.database.queues import QueueTable
 from workerqueue.database.schedules import ScheduleTable
 from workerqueue.database.session import change_settings, close, has_own_session, terminate
+from workerqueue.database.state import StateTable
 from workerqueue.database.statements import quoted_schema
 from workerqueue.database.url import find_database_url, url_can_be_read
 from workerqueue.errors import ConfigError, DatabaseUnavailableError
@@ -85,6 +86,7 @@ class Database:
         self.chores = ChoreTable(schema, self.channel)
         self.queues = QueueTable(schema, self.channel)
         self.keys = KeyTable(schema, self.channel)
+        self.state = StateTable(schema)
         self.schedules = ScheduleTable(schema, self.channel)
         self.control = ControlTable(schema, self.channel)
         self._callers = CallersPool(source) if isinstance(source, asyncpg.Pool) else None

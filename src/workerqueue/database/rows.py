@@ -394,6 +394,16 @@ class StoredSchedule(NamedTuple):
     """When it was read."""
 
 
+class Taken(NamedTuple):
+    """What came of taking a lease."""
+
+    place: int | None
+    """Which one; `None` if none was taken."""
+    fence: int | None
+    all_held: bool
+    """Whether all are held; if not, another was quicker."""
+
+
 class Counted(NamedTuple):
     """How many jobs of a queue are in one state."""
 

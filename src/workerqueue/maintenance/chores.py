@@ -8,7 +8,7 @@ from functools import partial
 import anyio
 
 from workerqueue.database import Database
-from workerqueue.maintenance import cleaner, keys, pruner, reindexer, sweeper, tally, turns
+from workerqueue.maintenance import cleaner, expirer, keys, pruner, reindexer, sweeper, tally, turns
 from workerqueue.maintenance.cron import Cron
 from workerqueue.maintenance.leader import Leader
 from workerqueue.maintenance.partitioner import make_partitions
@@ -24,6 +24,7 @@ async def run_chores(
         "turns": (partial(turns.see_to_stranded_turns, database), turns.EVERY),
         "sweeper": (partial(sweeper.free_stranded_jobs, database, lease_ttl), sweeper.EVERY),
         "cleaner": (cleaner.Cleaner(database, retention, leader).clean, cleaner.EVERY),
+        "expirer": (partial(expirer.expire_values, database), expirer.EVERY),
         "keys": (partial(keys.prune_keys, database), keys.EVERY),
         "tally": (partial(tally.fold_tally, database), tally.EVERY),
         "pruner": (partial(pruner.prune_clients, database), pruner.EVERY),

@@ -3,6 +3,8 @@ drop view {schema}.job_all;
 drop table {schema}.idle;
 drop table {schema}.insert_key;
 drop table {schema}.schedule;
+drop table {schema}.value;
+drop table {schema}.lease;
 drop table {schema}.job_key;
 drop table {schema}.tally;
 drop table {schema}.job_finalized;

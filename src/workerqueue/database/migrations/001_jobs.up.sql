@@ -125,6 +125,23 @@ create table {schema}.gate (
 -- What the scheduler walks: the jobs that wait for their time.
 create index job_due on {schema}.job (scheduled_at, id) where state in ('scheduled', 'retryable');
 
+-- What applications keep here of their own: JSON by key, and leases that are held by one, or by so many, at a time.
+create table {schema}.value (
+    key        text collate "C" primary key,
+    value      jsonb not null,
+    expires_at timestamptz
+) with (fillfactor = 80);
+create index value_expiring on {schema}.value (expires_at) where expires_at is not null;
+create table {schema}.lease (
+    key   text collate "C" not null,
+    place integer not null,
+    token bigint not null,
+    fence bigint not null,
+    until timestamptz not null,
+    primary key (key, place)
+) with (fillfactor = 80);
+create index lease_old on {schema}.lease (until);
+
 -- What inserts jobs again and again: when it fires next is moved on in the transaction that inserts them.
 create table {schema}.schedule (
     name       text primary key check (length(name) between 1 and 128),
