@@ -176,6 +176,8 @@ class TaskConfig(Checked, BaseModel):
     """How long one attempt may take."""
     retry: Annotated[RetryPolicy | None, WrapValidator(_policy)] = None
     """When a failed job is tried again."""
+    max_age: Annotated[Duration, BeforeValidator(positive)] | None = None
+    """How long after it was due a job may still be started; one that is older is discarded, its worker not called."""
     unique: UniqueOpts | None = None
     """What makes jobs of this kind the same, of which one is live at a time."""
     keep_completed: Age | None = None

@@ -164,6 +164,17 @@ def not_committed(attempt: Attempt, random: Callable[[], float]) -> Outcome:
     return raised(NotCommittedError(problem), attempt, random)
 
 
+class TooOldError(Exception):
+    """The error recorded for a job that was due for too long when it could be started."""
+
+
+def too_old(age: timedelta, limit: timedelta, attempt: Attempt) -> Outcome:
+    """Conclude an attempt whose job was due so long ago that nobody wants it any more: it is discarded."""
+    error = TooOldError(f"it was due {age} ago when it could be started, and its kind's max_age is {limit}")
+    entry = _record(error, attempt, with_trace=False)
+    return Outcome("discarded", JobState.DISCARDED, error=entry, reason=_one_line(error))
+
+
 def failed_by_hand(
     error: str | BaseException, number: int, max_attempts: int, retry: str | None, random: Callable[[], float]
 ) -> Outcome:

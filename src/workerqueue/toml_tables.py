@@ -18,7 +18,8 @@ M = TypeVar("M", bound=BaseModel)
 
 # A duration in a file carries its unit in the key.
 UNITS: Mapping[str, str] = {
-    f"{field}_seconds": field for field in ("timeout", "ageing", "keep_completed", "keep_cancelled", "keep_discarded")
+    f"{field}_seconds": field
+    for field in ("timeout", "ageing", "max_age", "keep_completed", "keep_cancelled", "keep_discarded")
 }
 DURATIONS = POLICY_DURATIONS | {"by_period", "ttl"}
 """Those inside a value, such as a retry policy."""

@@ -510,3 +510,29 @@ async def test_the_job_to_follow_a_discarded_one_is_worked(make_client: MakeClie
 
         await eventually(both)
     assert sorted(worked) == [1, 3]
+
+
+async def test_a_job_that_was_due_too_long_ago_is_discarded(make_client: MakeClient, sql: Connection) -> None:
+    """Its worker is not called; the age counts from when it was due, not from its insert, by the database's clock."""
+    ran: list[int] = []
+    workers = Workers()
+
+    @workers.worker
+    async def work(job: Job[Work]) -> None:
+        ran.append(job.args.n)
+
+    client = make_client(workers, config=Config(tasks={"work": TaskConfig(max_age=timedelta(hours=24))}))
+    old = await client.insert(Work(n=1))
+    await sql.execute("update job set scheduled_at = now() - interval '25 hours'")
+    registered_long_ago = await client.insert(Work(n=2))
+    await sql.execute(
+        "update job set created_at = now() - interval '30 days', scheduled_at = now() - interval '23 h' where id = $1",
+        registered_long_ago.job.id,
+    )
+    await client.start()
+    job = await until_state(client, old.job.id, JobState.DISCARDED)
+    await until_state(client, registered_long_ago.job.id, JobState.COMPLETED)
+    assert ran == [2]
+    (error,) = job.errors
+    assert (error.type, error.attempt, error.trace) == ("TooOldError", 1, None)
+    assert "its kind's max_age is 1 day, 0:00:00" in error.error

@@ -149,7 +149,7 @@ TASK_MISTAKES: dict[str, tuple[str, list[str]]] = {
     "unknown key": ("[a]\nmax_atempts = 1", ["tasks.toml [a] max_atempts", "did you mean 'max_attempts'?"]),
     "unknown key near one with a unit": (
         "[a]\ntimeout_second = 1",
-        ["tasks.toml [a] timeout_second", "did you mean 'timeout_seconds'?"],
+        ["tasks.toml [a] timeout_second", "did you mean 'timeout_seconds'"],
     ),
     "no table": ("startRun = 3", ["tasks.toml [startRun]", "expected a table", "3"]),
     "template without a field": ('[a]\ndynamic_queue = "runs"', ["tasks.toml [a] dynamic_queue", "'runs'"]),

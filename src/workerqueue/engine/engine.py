@@ -13,6 +13,7 @@ import anyio
 
 from workerqueue.config import QueueConfig, TaskConfig
 from workerqueue.database import CHANGED, RESIGNED, SCHEDULED, STOP, Claimed, Database, Finished, Runner, let_others_run
+from workerqueue.durations import as_timedelta
 from workerqueue.engine.completer import Completer
 from workerqueue.engine.executor import Executor, Interruption
 from workerqueue.engine.notifier import pass_on_hints
@@ -87,7 +88,10 @@ class Engine:
         self._lease_ttl = lease_ttl
         self._retention = retention
         self._kinds = workers.kinds
-        self._executor = Executor(workers, client)
+        max_ages = {kind: task(kind).max_age for kind in self._kinds}
+        self._executor = Executor(
+            workers, client, {kind: as_timedelta(age) for kind, age in max_ages.items() if age is not None}
+        )
         rules = Rules(queues, {kind: task(kind) for kind in self._kinds}, works_all=works_all)
 
         def open_pool(name: str) -> Slots:

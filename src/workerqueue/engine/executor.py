@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import math
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
@@ -32,6 +32,7 @@ from workerqueue.outcome import (
     not_committed,
     raised,
     returned,
+    too_old,
     undecodable,
 )
 from workerqueue.payload import decode_model
@@ -79,8 +80,9 @@ class Run:
 class Executor:
     """Works claimed jobs, each to an `Outcome`; knows which are under way."""
 
-    def __init__(self, workers: Workers, client: str) -> None:
+    def __init__(self, workers: Workers, client: str, max_ages: Mapping[str, timedelta]) -> None:
         self._workers = workers
+        self._max_ages = max_ages
         self._client = client
         self._runs: set[Run] = set()
         self._deadlines = Deadlines(self._runs)
@@ -116,6 +118,11 @@ class Executor:
         registration = self._workers.get(stored.kind)
         if registration is None:
             return INTERRUPTED  # its worker was taken away after the claim; others may have it
+        if self._max_ages and (limit := self._max_ages.get(stored.kind)) is not None:
+            # Both by the database's clock.
+            age = stored.attempted_at - stored.scheduled_at
+            if age > limit:
+                return too_old(age, limit, self._attempt_of(stored))
         try:
             job = _decode(registration, stored)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with this row must not touch another
