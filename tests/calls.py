@@ -181,7 +181,6 @@ RARE: dict[str, Call] = {
     "expire_values": lambda jobs, connection: StateTable(jobs.schema).expire_values(
         connection, 1_000, timeout=INSERT_TIMEOUT
     ),
-    "now": lambda jobs, connection: schedules(jobs).now(connection),
     "list_schedules": lambda jobs, connection: schedules(jobs).list_schedules(connection, ["s1"]),
     "set_schedule": lambda jobs, connection: schedules(jobs).set_schedule(connection, "s1", "{}", NOW),
     "advance_schedule": lambda jobs, connection: schedules(jobs).advance_schedule(connection, "s1", NOW, NOW, None),

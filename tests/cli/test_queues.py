@@ -55,6 +55,25 @@ def test_queues_come_and_go(queues: Call, call: Call, schema: str) -> None:
     assert queues("get", "burst").out.splitlines()[1].endswith("nobody works it")
 
 
+@pytest.mark.req("A49")
+def test_drain_waits_for_the_last_live_job(
+    call: Call, queues: Call, schema: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says what is left, and of a queue that nobody works; once all is worked it ends well."""
+    monkeypatch.setenv("WORKERQUEUE_DATABASE_URL", database_url)
+    assert call("insert", "greet", "--schema", schema).code == 0
+    left = call("drain", "default", "--schema", schema)
+    assert (left.code, left.out) == (1, "")
+    assert "nobody works default: its jobs wait for a client that does" in left.err
+    assert "default has 1 live jobs: 1 available, 0 scheduled, 0 pending, 0 retryable, 0 running" in left.err
+    late = call("drain", "default", "--wait", "--timeout", "0.1", "--schema", schema)
+    assert late.code == 1
+    assert call("run", "--drain", "--schema", schema).code == 0
+    done = call("drain", "default", "--wait", "--schema", schema)
+    assert (done.code, done.out) == (0, "default has no live job\n")
+    assert call("drain", "nothing", "--schema", schema).code == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

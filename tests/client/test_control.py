@@ -161,6 +161,7 @@ async def rows(sql: Connection) -> list[str]:
     return [row["row"] for row in found]
 
 
+@pytest.mark.req("A13", "A27", "D11", "D12")
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("state", STATES)
 async def test_every_call_from_every_state(make_client: MakeClient, sql: Connection, call: str, state: str) -> None:
@@ -186,6 +187,7 @@ async def test_every_call_from_every_state(make_client: MakeClient, sql: Connect
     assert (await client.stats()).total.live == (await sql.fetchval("select count(*) from job"))
 
 
+@pytest.mark.req("A27")
 @pytest.mark.parametrize("call", CALLS)
 async def test_what_is_not_there_is_said(make_client: MakeClient, call: str) -> None:
     """By an id that there is none of, one that no job can have, and a key that nobody has."""
@@ -195,6 +197,7 @@ async def test_what_is_not_there_is_said(make_client: MakeClient, call: str) -> 
     assert said(await client.jobs.cancel("nobody's")) == (False, None, "not_found")
 
 
+@pytest.mark.req("A25")
 async def test_a_job_is_named_by_its_key_and_frees_it(make_client: MakeClient, sql: Connection) -> None:
     """ZodWorker's dequeue by key, in the caller's own transaction: undone with it."""
     client = make_client()
@@ -216,6 +219,7 @@ async def test_a_job_is_named_by_its_key_and_frees_it(make_client: MakeClient, s
             await client.jobs.cancel("k", tx=connection)
 
 
+@pytest.mark.req("A27")
 async def test_a_run_that_is_asked_to_stop_is_cancelled_in_any_process(
     make_client: MakeClient, sql: Connection
 ) -> None:
@@ -246,6 +250,7 @@ async def test_a_client_that_no_notification_reaches_is_asked_by_its_beat(
     assert desk.cancelled == [result.job.id]
 
 
+@pytest.mark.req("A26")
 async def test_a_job_is_either_cancelled_or_run(make_client: MakeClient, sql: Connection) -> None:
     """A hundred races of the cancel against the claim: exactly one side wins each, and says so."""
     desk = Desk()
@@ -269,6 +274,7 @@ async def test_a_job_is_either_cancelled_or_run(make_client: MakeClient, sql: Co
     assert {row["id"] for row in await sql.fetch("select id from job_finalized where state = 'cancelled'")} == cancelled
 
 
+@pytest.mark.req("D11")
 @pytest.mark.parametrize("call", ["complete", "fail"])
 async def test_a_run_under_way_is_stale_when_its_job_was_ended_by_hand(
     make_client: MakeClient, sql: Connection, call: str
@@ -291,6 +297,7 @@ async def test_a_run_under_way_is_stale_when_its_job_was_ended_by_hand(
     assert job.output == ({"by": "hand"} if call == "complete" else None)
 
 
+@pytest.mark.req("D12")
 async def test_a_failure_by_hand_goes_by_the_jobs_own_rules(make_client: MakeClient, sql: Connection) -> None:
     """Its policy says when it comes again, the last one discards it, and its follow-up is inserted with that."""
     client = make_client(Desk().workers)
@@ -309,6 +316,7 @@ async def test_a_failure_by_hand_goes_by_the_jobs_own_rules(make_client: MakeCli
     assert await sql.fetchval("select args ->> 'n' from job") == "99"
 
 
+@pytest.mark.req("B52")
 async def test_dead_letters_are_listed_and_put_back(make_client: MakeClient, sql: Connection) -> None:
     """One by one and many at once, with their history; each has one more attempt."""
     desk = Desk()

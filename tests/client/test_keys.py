@@ -82,6 +82,7 @@ async def state_of(client: Client, job: int | str) -> JobState | None:
     return None if found is None else found.state
 
 
+@pytest.mark.req("A20", "C23")
 async def test_a_second_insert_under_a_key_is_the_job_that_is_there(make_client: MakeClient, sql: Connection) -> None:
     """Unchanged, of whatever kind; keys with colons and of digits alone are keys."""
     client = make_client()
@@ -118,6 +119,7 @@ async def test_a_key_is_free_when_its_job_has_ended(make_client: MakeClient, sql
     assert (third.duplicate, third.job.id, third.job.state) == (True, second.job.id, JobState.COMPLETED)
 
 
+@pytest.mark.req("B15")
 @pytest.mark.parametrize("mode", ["replace", "preserve_run_at"])
 async def test_a_waiting_job_is_replaced(make_client: MakeClient, sql: Connection, mode: Mode) -> None:
     """Args, kind, queue and terms become the new ones, attempts and errors start again; its time as the mode says."""
@@ -184,6 +186,7 @@ UNIQUE: dict[str, tuple[UniqueOpts, Mail, Mail, bool]] = {
 }
 
 
+@pytest.mark.req("C23")
 @pytest.mark.parametrize("case", UNIQUE)
 @pytest.mark.parametrize("door", ["call", "table", "class"])
 async def test_unique_options_make_jobs_the_same(
@@ -252,6 +255,7 @@ async def test_the_states_in_which_a_job_blocks_can_be_chosen(make_client: MakeC
     assert (again.duplicate, again.job.id, again.job.state) == (True, first.job.id, JobState.COMPLETED)
 
 
+@pytest.mark.req("B6", "B26")
 async def test_a_ttl_outlives_the_history_and_ends(make_client: MakeClient, sql: Connection) -> None:
     """Counted from the job's end, by the database's clock; without history the duplicate says what was asked for."""
     desk = Desk()
@@ -288,6 +292,7 @@ async def test_keys_of_jobs_that_are_gone_are_forgotten(make_client: MakeClient,
     assert left == ["ended", "live"]
 
 
+@pytest.mark.req("B33")
 async def test_every_door_knows_keys(make_client: MakeClient, sql: Connection) -> None:
     """One by one and many, with the caller's transaction and without, and by the kind's name."""
     client = make_client(strict=False)
@@ -443,6 +448,7 @@ async def test_many_in_another_order_do_not_deadlock(make_client: MakeClient, sq
 # Debounce
 
 
+@pytest.mark.req("A5")
 async def test_a_debounced_job_runs_once_with_all_that_was_gathered(make_client: MakeClient, sql: Connection) -> None:
     """Once nothing has come for the window; without `gather` with the newest args alone."""
     desk = Desk()
@@ -459,6 +465,7 @@ async def test_a_debounced_job_runs_once_with_all_that_was_gathered(make_client:
     assert {mail.to: mail.parts for mail in desk.seen} == {"g": list(range(10)), "n": [9]}
 
 
+@pytest.mark.req("A5")
 async def test_each_insert_puts_the_job_off_but_not_beyond_its_longest_wait(
     make_client: MakeClient, sql: Connection
 ) -> None:

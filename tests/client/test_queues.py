@@ -13,7 +13,7 @@ from tests.engine.jobs import until_none_live
 from tests.maintenance.history import make_days
 from tests.waiting import eventually
 from workerqueue import Client, Config, InsertOpts, Job, JobArgs, QueueConfig, TaskConfig, Workers
-from workerqueue.database import Connection
+from workerqueue.database import Connection, Database
 from workerqueue.errors import ConfigError, UnknownQueueError, WorkerQueueError
 from workerqueue.maintenance.tally import fold_tally
 from workerqueue.queue_view import Counts, Limits
@@ -35,6 +35,12 @@ CONFIG = Config(
 QUICK = Config(queues={"a": QueueConfig()}, tasks={"step": TaskConfig(queue="a", dynamic_queue="runs-{run}")})
 
 
+async def fold(database: Database) -> None:
+    """Add up the tally, as the leader does."""
+    async with database.acquire() as connection:
+        await fold_tally(database, connection)
+
+
 def workers() -> Workers:
     """Works steps."""
     made = Workers()
@@ -47,6 +53,7 @@ def workers() -> Workers:
     return made
 
 
+@pytest.mark.req("B37", "D10")
 async def test_stats_have_every_state_of_every_queue_and_the_history(make_client: MakeClient, sql: Connection) -> None:
     """Queues without jobs too; a finished job is counted though nobody reads the history for it."""
     client = make_client(workers(), config=CONFIG)
@@ -74,7 +81,7 @@ async def test_the_tally_is_added_up_and_follows_what_is_deleted(make_client: Ma
     for n in range(20):
         await client.jobs.wait((await client.insert(Step(run=n))).job.id, 10)
     database = client._database  # pyright: ignore[reportPrivateUsage] - a chore's own door
-    await fold_tally(database)
+    await fold(database)
     assert [tuple(row) for row in await sql.fetch("select pool, state::text, jobs from tally")] == [
         ("a", "completed", 20)
     ]
@@ -82,7 +89,7 @@ async def test_the_tally_is_added_up_and_follows_what_is_deleted(make_client: Ma
     await client.jobs.clean(older_than=0, limit=5)
     assert (await client.stats()).total.completed == 15
     await client.jobs.clean(older_than=0)
-    await fold_tally(database)
+    await fold(database)
     assert await sql.fetchval("select count(*) from tally") == 0
     assert (await client.stats()).total == Counts()
 
@@ -94,11 +101,11 @@ async def test_two_who_add_up_at_once_lose_nothing(make_client: MakeClient, sql:
     database = client._database  # pyright: ignore[reportPrivateUsage] - a chore's own door
     done = asyncio.Event()
 
-    async def fold() -> None:
+    async def keep_folding() -> None:
         while not done.is_set():
-            await fold_tally(database)
+            await fold(database)
 
-    folding = [asyncio.create_task(fold()) for _ in range(2)]
+    folding = [asyncio.create_task(keep_folding()) for _ in range(2)]
     for _ in range(10):
         await client.insert_many([Step(run=n) for n in range(50)])
         await until_none_live(sql)
@@ -122,6 +129,7 @@ async def test_a_days_counts_go_with_its_table(make_client: MakeClient, sql: Con
     assert (await client.stats()).total.completed == 2
 
 
+@pytest.mark.req("A52o")
 async def test_a_queue_shows_its_settings_and_who_works_it(make_client: MakeClient) -> None:
     """Those of the configuration, until something else was said of it."""
     client = make_client(workers(), config=CONFIG)
@@ -173,6 +181,7 @@ async def test_a_dynamic_queue_is_paused_with_its_pool(make_client: MakeClient) 
     assert await paused() == [False, False, False]
 
 
+@pytest.mark.req("A52o")
 async def test_queues_that_nobody_works_are_named(make_client: MakeClient, sql: Connection) -> None:
     """Those with live jobs; empty ones are nobody's worry."""
     client = make_client(workers(), config=CONFIG)

@@ -39,6 +39,7 @@ async def test_a_value_is_kept_read_and_deleted(make_client: MakeClient) -> None
     assert [await kv.delete("k"), await kv.delete("k"), await kv.get("k")] == [True, False, None]
 
 
+@pytest.mark.req("A32")
 async def test_a_value_expires_by_the_databases_clock(make_client: MakeClient, sql: Connection) -> None:
     """Then it is as if it had never been; to set it anew without a time keeps it for ever."""
     kv = make_client().kv
@@ -55,6 +56,7 @@ async def test_a_value_expires_by_the_databases_clock(make_client: MakeClient, s
     assert await kv.get("k") == 3
 
 
+@pytest.mark.req("A32")
 async def test_of_fifty_callers_one_sets_what_is_absent(make_client: MakeClient) -> None:
     """And the value is that one's."""
     clients = [make_client() for _ in range(3)]
@@ -63,6 +65,7 @@ async def test_of_fifty_callers_one_sets_what_is_absent(make_client: MakeClient)
     assert await clients[0].kv.get("k") == answers.index(True)
 
 
+@pytest.mark.req("A33")
 async def test_increments_of_many_callers_add_up(make_client: MakeClient, sql: Connection) -> None:
     """Each has a sum of its own; the time to live is that of the first, and an expired number starts again."""
     clients = [make_client() for _ in range(3)]
@@ -92,6 +95,7 @@ async def test_what_has_expired_is_forgotten(make_client: MakeClient, sql: Conne
         assert await sql.fetchval("select count(*) from lease") == 2
 
 
+@pytest.mark.req("A33")
 async def test_a_lock_is_held_by_one_at_a_time(make_client: MakeClient) -> None:
     """In all processes together; every holding has a greater fence than the one before."""
     clients = [make_client() for _ in range(3)]

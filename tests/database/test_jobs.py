@@ -366,12 +366,12 @@ async def test_the_next_due_job_is_told_in_seconds(client: Client, door: Databas
     """`None` with nothing to wait for; else the seconds until the nearest of what is still to come."""
     await client.insert(Note())
     await client.insert(Note(), InsertOpts(pending=True))
-    assert await door.jobs.promote_due_jobs(sql, 9) == (0, None)
+    assert await door.jobs.promote_due_jobs(sql, 9) == (0, None, False)
     await client.insert(Note(), InsertOpts(scheduled_at=1000))
     await client.insert(Note(), InsertOpts(scheduled_at=100))
     late = await client.insert(Note(), InsertOpts(scheduled_at=50))
     await sql.execute("update job set scheduled_at = now() - interval '5 s' where id = $1", late.job.id)
-    promoted, seconds = await door.jobs.promote_due_jobs(sql, 9)
+    promoted, seconds, _ = await door.jobs.promote_due_jobs(sql, 9)
     assert (promoted, seconds is not None and 50 < seconds <= 100) == (1, True)
 
 

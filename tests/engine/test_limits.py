@@ -75,6 +75,7 @@ def config(
     )
 
 
+@pytest.mark.req("A39")
 @pytest.mark.parametrize("clients", [1, 3])
 async def test_a_queues_limit_holds_in_all_processes_together(
     make_client: MakeClient, sql: Connection, clients: int
@@ -105,6 +106,7 @@ async def test_a_kinds_limit_leaves_other_kinds_alone(make_client: MakeClient, s
     assert watch.most["plain"] > 2
 
 
+@pytest.mark.req("A38", "K12")
 async def test_a_local_limit_is_each_processs_own(make_client: MakeClient, sql: Connection) -> None:
     """Two processes run twice as many as one."""
     watch = Watch(0.02)

@@ -512,6 +512,7 @@ async def test_the_job_to_follow_a_discarded_one_is_worked(make_client: MakeClie
     assert sorted(worked) == [1, 3]
 
 
+@pytest.mark.req("B27", "B51")
 async def test_a_job_that_was_due_too_long_ago_is_discarded(make_client: MakeClient, sql: Connection) -> None:
     """Its worker is not called; the age counts from when it was due, not from its insert, by the database's clock."""
     ran: list[int] = []

@@ -74,6 +74,7 @@ async def settled(client: Client, sql: Connection) -> None:
     assert await sql.fetchval("select count(*) from job where state = 'running' and pool = 'b'") == 0
 
 
+@pytest.mark.req("B45", "B46")
 @pytest.mark.parametrize("name", ["a", "*", "runs-7"])
 async def test_nothing_of_a_paused_queue_starts_until_it_is_resumed(
     make_client: MakeClient, sql: Connection, name: str
@@ -98,6 +99,7 @@ async def test_nothing_of_a_paused_queue_starts_until_it_is_resumed(
     assert [job for job in watch.ran if job in {each.job.id for each in results}] == [each.job.id for each in results]
 
 
+@pytest.mark.req("B45")
 async def test_what_runs_when_its_queue_is_paused_ends(make_client: MakeClient, sql: Connection) -> None:
     """And what was claimed ahead of its slot is given back, without an attempt burnt."""
     watch = Watch()
@@ -127,6 +129,7 @@ async def test_what_runs_when_its_queue_is_paused_ends(make_client: MakeClient, 
     assert sorted(watch.ran) == [each.job.id for each in first]
 
 
+@pytest.mark.req("B45")
 async def test_a_pause_outlives_every_process(make_client: MakeClient, sql: Connection) -> None:
     """A client that starts afterwards knows of it from its first claim on."""
     watch = Watch()

@@ -82,6 +82,7 @@ async def until_moved_on(sql: Connection, over: datetime) -> None:
     await eventually(look)
 
 
+@pytest.mark.req("B34", "B35")
 @pytest.mark.parametrize("clients", [1, 5])
 async def test_a_time_is_fired_once_by_any_number_of_clients(
     make_client: MakeClient, sql: Connection, clients: int

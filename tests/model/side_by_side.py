@@ -241,7 +241,7 @@ class Machine(RuleBasedStateMachine):
 
     def promote(self, limit: int) -> None:
         """Make available what is due."""
-        promoted, next_due = self._do(self._jobs.promote_due_jobs(self._server.sql, limit))
+        promoted, next_due, _ = self._do(self._jobs.promote_due_jobs(self._server.sql, limit))
         later = self._model.next_due()
         assert (promoted, next_due is None) == (self._model.promote(limit), later is None)
         assert round((next_due or 0) / HOUR) == round((later or 0) / HOUR)

@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn, cast
 
 import typer
 
-from workerqueue.cli import dev, insert, jobs, migrate, queues, run, schedules, tasks, version
+from workerqueue.cli import dev, drain, insert, jobs, migrate, queues, run, schedules, tasks, version
 from workerqueue.cli.problems import Failure, WrongUse
 from workerqueue.errors import DatabaseUnavailableError, JobWaitTimeout, WorkerQueueError
 
@@ -46,6 +46,7 @@ app = typer.Typer(
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": run.run,
     "dev": dev.dev,
+    "drain": drain.drain,
     "insert": insert.insert,
     "tasks": tasks.tasks,
     "version": version.version,

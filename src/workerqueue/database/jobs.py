@@ -26,6 +26,7 @@ from workerqueue.database.rows import (
     InsertedOnce,
     KnownInsert,
     Mark,
+    Promotion,
     Recorded,
     Rescued,
     StoredJob,
@@ -305,16 +306,12 @@ class JobTable:
         next_runs = Claimed.from_json(row["runs"], claimant.client if claimant else "", lease)
         return Recorded(set(row["accepted"]), next_runs, row["turns"])
 
-    async def promote_due_jobs(self, connection: Connection, limit: int) -> tuple[int, float | None]:
-        """Make at most `limit` jobs available whose time has come.
-
-        Returns:
-            How many there were, and in how many seconds the next one falls due, if any waits.
-        """
+    async def promote_due_jobs(self, connection: Connection, limit: int) -> Promotion:
+        """Make at most `limit` jobs available whose time has come."""
         sql = statement("promote_due_jobs", self._schema)
         with in_our_words(self._schema):
             row = (await connection.fetch(sql, limit, self._channel, timeout=CALL_TIMEOUT))[0]
-        return row["promoted"], row["next_due"]
+        return Promotion(row["promoted"], row["next_due"], row["has_turns"])
 
     async def find_partition(self, connection: Connection, day: date) -> bool:
         """Tell whether the table for the jobs that are finalized on a day (UTC) is there."""

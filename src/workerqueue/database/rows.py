@@ -163,6 +163,17 @@ class Rescued(NamedTuple):
     """Dynamic queues in which somebody must see to the next job."""
 
 
+class Promotion(NamedTuple):
+    """What came of a look at what falls due."""
+
+    promoted: int
+    """How many jobs were made available."""
+    next_due: float | None
+    """In how many seconds the next one falls due, if any waits."""
+    has_turns: bool
+    """Whether any dynamic queue runs a job, or should."""
+
+
 class Mark(NamedTuple):
     """A place in the order in which a pool's jobs run."""
 

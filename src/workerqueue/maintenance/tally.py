@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from workerqueue.database import Database
+from workerqueue.database import Connection, Database
 
-EVERY: Final = 10.0
+EVERY: Final = 20.0
 """Seconds."""
 LIMIT: Final = 10_000
 TIMEOUT: Final = 10.0
 
 
-async def fold_tally(database: Database) -> None:
+async def fold_tally(database: Database, connection: Connection) -> None:
     """Add them up, until what is left is about one for each queue and state."""
     folded = LIMIT
-    async with database.acquire() as connection:
-        while folded == LIMIT:
-            folded = await database.chores.fold_tally(connection, LIMIT, timeout=TIMEOUT)
+    while folded == LIMIT:
+        folded = await database.chores.fold_tally(connection, LIMIT, timeout=TIMEOUT)

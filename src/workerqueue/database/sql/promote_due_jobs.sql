@@ -1,7 +1,8 @@
--- Make jobs available whose time has come, and wake the idle clients of their pools; tell when the next falls due.
+-- Make jobs available whose time has come, and wake the idle clients of their pools; tell when the next falls due, and
+-- whether any dynamic queue has a turn that could stand still.
 --
 --   $1 at most how many  $2 the channel to notify
--- Stands on: job_due. Any number of clients may run it at once: each takes rows that no other holds.
+-- Stands on: job_due, dynamic_queue's primary key. Any number of clients may run it at once: each takes rows that no other holds.
 -- Called by: the scheduler.
 with due as (
     select id
@@ -32,5 +33,7 @@ select count(*) as promoted,
            order by scheduled_at, id
            limit 1
        ) as next_due,
+       -- In order, so that it is found by the index on a caller's connection, too.
+       (select name from {schema}.dynamic_queue order by name limit 1) is not null as has_turns,
        (select count(*) from woken) as woken
 from promoted
