@@ -50,6 +50,7 @@ from workerqueue.schedules import Schedules
 from workerqueue.worker import Workers
 
 A = TypeVar("A", bound=JobArgs)
+T = TypeVar("T")
 
 Insertable = JobArgs | tuple[JobArgs, InsertOpts]
 """What `insert_many` takes: args, alone or with their options."""
@@ -181,7 +182,10 @@ class Client:
             DatabaseUnavailableError: If the database does not take it within `insert_timeout`.
             SchemaError: If the schema is not migrated.
         """
-        return cast("InsertResult[A]", await self._inserter.insert(await self._resolve(args, opts)))
+        return cast(
+            "InsertResult[A]",
+            await self._inserter.insert(await self._knowing(lambda: self._resolver.resolve(args, opts))),
+        )
 
     async def insert_tx(self, tx: Connection, args: A, opts: InsertOpts | None = None) -> InsertResult[A]:
         """Insert one job in the caller's own transaction: it commits with the caller's rows or not at all.
@@ -196,7 +200,7 @@ class Client:
             InsertError: If args or options are refused.
         """
         runner = in_callers_transaction(tx)
-        job = await self._resolve(args, opts)
+        job = await self._knowing(lambda: self._resolver.resolve(args, opts))
         if not job.is_plain:
             found = await insert_with(self._database, runner, iter([job]), self._insert_timeout)
             return cast("InsertResult[A]", found[0])
@@ -228,12 +232,7 @@ class Client:
         runner = in_callers_transaction(tx)
         # Resolved before the first is written: what is refused must leave nothing in a transaction that goes on.
         given = list(jobs)
-        try:
-            resolved = list(self._resolved(given))
-        except UnknownQueueError:
-            if not await self._learn_queues():
-                raise
-            resolved = list(self._resolved(given))
+        resolved = await self._knowing(lambda: list(self._resolved(given)))
         results = await insert_with(self._database, runner, iter(resolved), self._insert_timeout)
         return cast("list[InsertResult[JobArgs]]", results)
 
@@ -247,12 +246,7 @@ class Client:
             InsertError: If payload or options are refused.
             DatabaseUnavailableError: If the database does not take it within `insert_timeout`.
         """
-        try:
-            job = self._resolver.resolve_plain(kind, payload, opts, self.workers.classes)
-        except UnknownQueueError:
-            if not await self._learn_queues():
-                raise
-            job = self._resolver.resolve_plain(kind, payload, opts, self.workers.classes)
+        job = await self._knowing(lambda: self._resolver.resolve_plain(kind, payload, opts, self.workers.classes))
         return await self._inserter.insert(job)
 
     def transaction(self) -> AbstractAsyncContextManager[Connection]:
@@ -430,18 +424,19 @@ class Client:
 
     # The steps of these
 
-    async def _resolve(self, args: JobArgs, opts: InsertOpts | None) -> NewJob:
+    async def _knowing(self, resolve: Callable[[], T]) -> T:
+        """Resolve inserts; where a queue is unknown, again with those that were added at run time."""
         try:
-            return self._resolver.resolve(args, opts)
+            return resolve()
         except UnknownQueueError:
             if not await self._learn_queues():
                 raise
-            return self._resolver.resolve(args, opts)
+            return resolve()
 
     async def _learn_queues(self) -> bool:
         """Ask which queues were added at run time; say whether there are some that were not known here."""
         try:
-            added = await self.queues.added()
+            added = await self.queues.added(self._insert_timeout)
         except DatabaseError:
             return False
         known, self._resolver.added = self._resolver.added, added

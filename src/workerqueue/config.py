@@ -43,6 +43,8 @@ PRIORITIES: Final = range(-(2**15), 2**15)
 MAX_ATTEMPTS: Final = range(1, 2**15)
 MOST_WORKERS: Final = 10_000
 
+CONFIG_FILES: Final = ("queues.toml", "tasks.toml", "schedules.toml")
+
 
 def _name(value: object) -> object:
     if not is_name(value):
@@ -236,6 +238,15 @@ class Config(Checked, BaseModel):
     """Where the task table comes from, for messages."""
 
     @model_validator(mode="after")
+    def _check_schedules(self) -> Self:
+        for name, schedule in self.schedules.items():
+            if schedule.is_built:
+                raise ConfigError(
+                    f"[{name}] is_built: only code has functions that make args: use workers.schedule there"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _check_queues(self) -> Self:
         for kind, task in self.tasks.items():
             if task.queue is not None and task.queue not in self.all_queues:
@@ -287,7 +298,7 @@ class Config(Checked, BaseModel):
             ConfigError: Naming the file, the table and the field of what can't be right.
         """
         folder = Path(folder)
-        queues, tasks, schedules = (folder / f"{name}.toml" for name in ("queues", "tasks", "schedules"))
+        queues, tasks, schedules = (folder / name for name in CONFIG_FILES)
         if not any(each.is_file() for each in (queues, tasks, schedules)):
             raise ConfigError(f"no configuration in {str(folder)!r}: expected queues.toml or tasks.toml there")
         plans = read_tables(schedules, ScheduleConfig)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, Unpack
 
 from pydantic import JsonValue
 
@@ -21,7 +21,7 @@ from workerqueue.database import (
 )
 from workerqueue.errors import ConfigError
 from workerqueue.job import ControlResult, JobState
-from workerqueue.job_reader import JobReader, Named, job_filter
+from workerqueue.job_reader import JobReader, Named, Which, job_filter
 from workerqueue.options import Payload
 from workerqueue.outcome import failed_by_hand
 from workerqueue.payload import encode_output
@@ -149,69 +149,33 @@ class JobControl(JobReader):
 
         return await self._control(job, update)
 
-    async def cancel_many(
-        self,
-        *,
-        states: Collection[JobState | str] | None = None,
-        kinds: Collection[str] | None = None,
-        queues: Collection[str] | None = None,
-        pools: Collection[str] | None = None,
-        tags: Collection[str] | None = None,
-        ids: Collection[int] | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-    ) -> int:
+    async def cancel_many(self, **which: Unpack[Which]) -> int:
         """Cancel the jobs that wait of those that `list` would give, and say how many; those that run are left.
 
         Raises:
             ConfigError: If nothing says which, or what says so can't be right.
         """
-        which = (states, kinds, queues, pools, tags, ids, created_after, created_before)
 
-        async def cancel(runner: Runner, some: Sequence[int]) -> Sequence[Controlled]:
-            return await self._database.control.cancel_jobs(runner, some, asks=False)
+        async def cancel(runner: Runner, ids: Sequence[int]) -> Sequence[Controlled]:
+            return await self._database.control.cancel_jobs(runner, ids, asks=False)
 
-        return await self._control_many(cancel, *which)
+        return await self._control_many(cancel, **which)
 
-    async def retry_many(
-        self,
-        *,
-        states: Collection[JobState | str] | None = None,
-        kinds: Collection[str] | None = None,
-        queues: Collection[str] | None = None,
-        pools: Collection[str] | None = None,
-        tags: Collection[str] | None = None,
-        ids: Collection[int] | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-    ) -> int:
+    async def retry_many(self, **which: Unpack[Which]) -> int:
         """Retry the jobs that `list` would give, such as `states=["discarded"]`, and say how many.
 
         Raises:
             ConfigError: If nothing says which, or what says so can't be right.
         """
-        which = (states, kinds, queues, pools, tags, ids, created_after, created_before)
-        return await self._control_many(self._database.control.retry_jobs, *which)
+        return await self._control_many(self._database.control.retry_jobs, **which)
 
-    async def delete_many(
-        self,
-        *,
-        states: Collection[JobState | str] | None = None,
-        kinds: Collection[str] | None = None,
-        queues: Collection[str] | None = None,
-        pools: Collection[str] | None = None,
-        tags: Collection[str] | None = None,
-        ids: Collection[int] | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-    ) -> int:
+    async def delete_many(self, **which: Unpack[Which]) -> int:
         """Delete the jobs that `list` would give, but for those that run, and say how many.
 
         Raises:
             ConfigError: If nothing says which, or what says so can't be right.
         """
-        which = (states, kinds, queues, pools, tags, ids, created_after, created_before)
-        return await self._control_many(self._database.control.delete_jobs, *which)
+        return await self._control_many(self._database.control.delete_jobs, **which)
 
     # The steps of these
 
@@ -243,26 +207,15 @@ class JobControl(JobReader):
             return ControlResult(ok=True, state=found.state, reason=None, job=found)
         return ControlResult(ok=False, state=found.state, reason=met[0].state if met else found.state.value, job=found)
 
-    async def _control_many(
-        self,
-        control: Control,
-        states: Collection[JobState | str] | None,
-        kinds: Collection[str] | None,
-        queues: Collection[str] | None,
-        pools: Collection[str] | None,
-        tags: Collection[str] | None,
-        ids: Collection[int] | None,
-        created_after: datetime | None,
-        created_before: datetime | None,
-    ) -> int:
+    async def _control_many(self, control: Control, **which: Unpack[Which]) -> int:
         """Do something with the jobs that a filter gives, some at a time, the newest first."""
-        which = job_filter(states, kinds, queues, pools, tags, ids, created_after, created_before)
-        if all(each is None for each in which):
+        asked = job_filter(**which)
+        if all(each is None for each in asked):
             raise ConfigError("expected at least one of states, kinds, queues, …: nothing says which jobs are meant")
         done, below = 0, None
         async with self._database.acquire() as connection:
             while True:
-                found = await self._database.control.list_jobs(connection, which, below=below, limit=CHUNK)
+                found = await self._database.control.list_jobs(connection, asked, below=below, limit=CHUNK)
                 if not found:
                     return done
                 met = await control(AsyncpgRunner(connection), [each.id for each in found])

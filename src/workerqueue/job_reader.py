@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Generic, TypeVar, cast
+from typing import Final, Generic, TypedDict, TypeVar, Unpack, cast
 
 import anyio
 from pydantic import JsonValue
@@ -27,6 +27,25 @@ LONGEST_PAGE: Final = 1_000
 
 Named = int | str | Job[Payload]
 """A job, its id, or its key: text is a key, digits or not."""
+
+
+class Which(TypedDict, total=False):
+    """Which jobs are meant; what is left out is any."""
+
+    states: Collection[JobState | str] | None
+    """Of these states; the discarded ones are the dead letters."""
+    kinds: Collection[str] | None
+    queues: Collection[str] | None
+    """Of these queues, by the name that they wait under: configured or dynamic."""
+    pools: Collection[str] | None
+    """Of these configured queues, their dynamic ones included."""
+    tags: Collection[str] | None
+    """With any of these tags."""
+    ids: Collection[int] | None
+    created_after: datetime | None
+    """Inserted later than this."""
+    created_before: datetime | None
+    """Inserted earlier than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,38 +73,18 @@ class JobReader:
         async with self._database.acquire() as connection:
             return await self._read(connection, await self._id_of(connection, job))
 
-    async def list(
-        self,
-        *,
-        states: Collection[JobState | str] | None = None,
-        kinds: Collection[str] | None = None,
-        queues: Collection[str] | None = None,
-        pools: Collection[str] | None = None,
-        tags: Collection[str] | None = None,
-        ids: Collection[int] | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-        limit: int = 100,
-        cursor: str | None = None,
-    ) -> JobPage[Payload]:
-        """List jobs, live and finalized, newest first; what is not asked for is any.
+    async def list(self, *, limit: int = 100, cursor: str | None = None, **which: Unpack[Which]) -> JobPage[Payload]:
+        """List jobs, live and finalized, newest first.
 
         Args:
-            states: Of these states; the discarded ones are the dead letters.
-            kinds: Of these kinds.
-            queues: Of these queues, by the name that they wait under: configured or dynamic.
-            pools: Of these configured queues, their dynamic ones included.
-            tags: With any of these tags.
-            ids: Of these.
-            created_after: Inserted later than this.
-            created_before: Inserted earlier than this.
             limit: How many at most, up to 1,000.
             cursor: The `next_cursor` of the page before.
+            **which: Which jobs; see `Which`.
 
         Raises:
             ConfigError: If one of these can't be right.
         """
-        which = job_filter(states, kinds, queues, pools, tags, ids, created_after, created_before)
+        asked = job_filter(**which)
         if not 1 <= limit <= LONGEST_PAGE:
             raise ConfigError(f"limit: expected 1 to {LONGEST_PAGE}, got {limit}; the next page has the rest")
         if cursor is not None and not (cursor.isascii() and cursor.isdecimal() and int(cursor) in INT64):
@@ -93,7 +92,7 @@ class JobReader:
         below = None if cursor is None else int(cursor)
         async with self._database.acquire() as connection:
             # One more, to see whether there is another page.
-            found = await self._database.control.list_jobs(connection, which, below=below, limit=limit + 1)
+            found = await self._database.control.list_jobs(connection, asked, below=below, limit=limit + 1)
         jobs = [stored.to_job(self._args_of(stored)) for stored in found[:limit]]
         return JobPage(jobs, str(jobs[-1].id) if len(found) > limit else None)
 
@@ -144,28 +143,22 @@ class JobReader:
         return cast("dict[str, JsonValue]", read_json(stored.args))
 
 
-def job_filter(
-    states: Collection[JobState | str] | None,
-    kinds: Collection[str] | None,
-    queues: Collection[str] | None,
-    pools: Collection[str] | None,
-    tags: Collection[str] | None,
-    ids: Collection[int] | None,
-    created_after: datetime | None,
-    created_before: datetime | None,
-) -> JobFilter:
+def job_filter(**which: Unpack[Which]) -> JobFilter:
     """Check what jobs are asked for.
 
     Raises:
         ConfigError: If it can't be right.
     """
+    states, ids = which.get("states"), which.get("ids")
+    kinds, queues, pools, tags = which.get("kinds"), which.get("queues"), which.get("pools"), which.get("tags")
+    after, before = which.get("created_after"), which.get("created_before")
     for name, given in {"states": states, "kinds": kinds, "queues": queues, "pools": pools, "tags": tags}.items():
         if isinstance(given, str):
             raise ConfigError(f"{name}: expected a collection, got {given!r}; write [{given!r}]")
     for state in states or ():
         if state not in STATES:
             raise ConfigError(f"states: no state {str(state)!r}; {near_matches(str(state), STATES)}")
-    for name, at in {"created_after": created_after, "created_before": created_before}.items():
+    for name, at in {"created_after": after, "created_before": before}.items():
         if at is not None and at.utcoffset() is None:
             raise ConfigError(f"{name}: expected an aware datetime, got the naive {at.isoformat()}; give it a zone")
     return JobFilter(
@@ -175,6 +168,6 @@ def job_filter(
         pools=None if pools is None else list(pools),
         tags=None if tags is None else list(tags),
         ids=None if ids is None else [each for each in ids if each in INT64],
-        created_after=created_after,
-        created_before=created_before,
+        created_after=after,
+        created_before=before,
     )

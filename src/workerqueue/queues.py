@@ -179,9 +179,9 @@ class Queues:
             raise ConfigError(f"queue {name!r} has {removal.jobs} live jobs: let them end, or cancel them, before")
         self._resolver.added -= {name}
 
-    async def added(self) -> frozenset[str]:
-        """Name the queues that were added at run time."""
-        async with self._database.acquire() as connection:
+    async def added(self, timeout: float) -> frozenset[str]:
+        """Name the queues that were added at run time; wait so many seconds at most for a connection."""
+        async with self._database.acquire(timeout) as connection:
             changes = await self._database.queues.list_changes(connection)
         return frozenset(each.name for each in changes if each.is_added)
 

@@ -45,7 +45,7 @@ class ScheduleConfig(Checked, BaseModel):
     """5 fields (minute, hour, day, month, weekday), 6 with seconds first, or an alias such as `@daily`."""
     timezone: str = "UTC"
     """Whose clocks it means: an IANA name such as `Europe/Berlin`."""
-    args: Mapping[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+    args: Mapping[str, JsonValue] = Field(default_factory=dict[str, JsonValue], repr=False)
     """The args of every job."""
     missed: Literal["skip", "one", "all"] = "one"
     """What becomes of times at which nobody worked: nothing, one job for all, or a job for each (100 at most)."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, cast
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from workerqueue.args import A_NAME, InsertOpts, JobArgs, is_name, kind_of
 from workerqueue.config import Config
@@ -18,6 +18,7 @@ from workerqueue.job import InsertResult
 from workerqueue.maintenance.cron import written
 from workerqueue.options import NewJob, Payload, Resolver
 from workerqueue.payload import encode_model
+from workerqueue.redaction import MASK, shown
 from workerqueue.schedule_config import ScheduleConfig
 from workerqueue.worker import Workers
 
@@ -33,7 +34,7 @@ class Schedule:
     cron: str
     timezone: str
     args: Mapping[str, JsonValue] | None
-    """Those of every job; `None` where a function makes them."""
+    """Those of every job, secrets masked where their class is known; `None` where a function makes them."""
     missed: Literal["skip", "one", "all"]
     paused: bool
     next_at: datetime | None
@@ -127,12 +128,12 @@ class Schedules:
             now = await self._database.schedules.now(connection)
             self._resolver.resolve(args, config.opts(name, now))
             await self._database.schedules.set_schedule(connection, name, written(config), config.when.next_after(now))
-            return _shown(await self._find(connection, name))
+            return self._shown(await self._find(connection, name))
 
     async def list(self) -> list[Schedule]:
         """List all schedules, by name."""
         async with self._database.acquire() as connection:
-            return [_shown(each) for each in await self._database.schedules.list_schedules(connection)]
+            return [self._shown(each) for each in await self._database.schedules.list_schedules(connection)]
 
     async def get(self, name: str) -> Schedule:
         """Look at one.
@@ -141,7 +142,7 @@ class Schedules:
             UnknownScheduleError: If there is none of that name.
         """
         async with self._database.acquire() as connection:
-            return _shown(await self._find(connection, name))
+            return self._shown(await self._find(connection, name))
 
     async def pause(self, name: str) -> Schedule:
         """Fire it no more until it is resumed; times that are over meanwhile are not made up for.
@@ -152,7 +153,7 @@ class Schedules:
         async with self._database.acquire() as connection:
             if not await self._database.schedules.pause_schedule(connection, name, None):
                 raise await self._unknown(connection, name)
-            return _shown(await self._find(connection, name))
+            return self._shown(await self._find(connection, name))
 
     async def resume(self, name: str) -> Schedule:
         """Fire it again from its next time on; one that is not paused goes on as it is.
@@ -165,7 +166,7 @@ class Schedules:
             if stored.paused_at is not None:
                 following = _config(stored).when.next_after(stored.now)
                 await self._database.schedules.pause_schedule(connection, name, following)
-            return _shown(await self._find(connection, name))
+            return self._shown(await self._find(connection, name))
 
     async def run(self, name: str) -> InsertResult[Payload]:
         """Insert its job now, beside its times.
@@ -212,6 +213,32 @@ class Schedules:
         """Insert jobs in the transaction that is open on a connection."""
         await self._insert(AsyncpgRunner(connection), jobs)
 
+    def _shown(self, stored: StoredSchedule) -> Schedule:
+        config = _config(stored)
+        return Schedule(
+            name=stored.name,
+            kind=config.kind,
+            cron=config.cron,
+            timezone=config.timezone,
+            args=None if config.is_built else self._masked(config),
+            missed=config.missed,
+            paused=stored.paused_at is not None,
+            next_at=stored.next_at if stored.paused_at is None else None,
+            last_at=stored.last_at,
+            last_error=stored.last_error,
+            now=stored.now,
+        )
+
+    def _masked(self, config: ScheduleConfig) -> Mapping[str, JsonValue]:
+        """Give a schedule's args as they may be shown: where their class is known, its secrets are asterisks."""
+        args_class = self._workers.classes.get(config.kind)
+        if args_class is None:
+            return config.args
+        try:
+            return cast("dict[str, JsonValue]", shown(args_class.model_validate(config.args)))
+        except ValidationError:  # they no longer fit; which of them are secret, nobody can tell
+            return dict.fromkeys(config.args, MASK)
+
     async def _find(self, connection: Connection, name: str) -> StoredSchedule:
         found = await self._database.schedules.list_schedules(connection, [name])
         if not found:
@@ -232,20 +259,3 @@ def _not_for_schedules(opts: InsertOpts) -> tuple[object, ...]:
 
 def _config(stored: StoredSchedule) -> ScheduleConfig:
     return ScheduleConfig.model_validate_json(stored.definition)
-
-
-def _shown(stored: StoredSchedule) -> Schedule:
-    config = _config(stored)
-    return Schedule(
-        name=stored.name,
-        kind=config.kind,
-        cron=config.cron,
-        timezone=config.timezone,
-        args=None if config.is_built else config.args,
-        missed=config.missed,
-        paused=stored.paused_at is not None,
-        next_at=stored.next_at if stored.paused_at is None else None,
-        last_at=stored.last_at,
-        last_error=stored.last_error,
-        now=stored.now,
-    )

@@ -123,6 +123,10 @@ class Workers:
             args_class = _annotations(function, _name(function)).get("return")
             if not _is_args_class(args_class):
                 raise WorkerError(f"{_name(function)}: expected an annotation of the args class that it returns")
+            if inspect.iscoroutinefunction(function):
+                raise WorkerError(
+                    f"{_name(function)}: expected a plain function: what it awaits is for the job's worker"
+                )
             if known_as in self.schedules:
                 raise ConfigError(f"schedule {known_as!r}: there is one of that name already")
             if not is_name(known_as):

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.cli.application import Application
 from tests.cli.conftest import Call
 
 
@@ -57,7 +58,7 @@ def test_queues_come_and_go(queues: Call, call: Call, schema: str) -> None:
 
 @pytest.mark.req("A49")
 def test_drain_waits_for_the_last_live_job(
-    call: Call, queues: Call, schema: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+    app: Application, call: Call, schema: str, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says what is left, and of a queue that nobody works; once all is worked it ends well."""
     monkeypatch.setenv("WORKERQUEUE_DATABASE_URL", database_url)
@@ -68,7 +69,7 @@ def test_drain_waits_for_the_last_live_job(
     assert "default has 1 live jobs: 1 available, 0 scheduled, 0 pending, 0 retryable, 0 running" in left.err
     late = call("drain", "default", "--wait", "--timeout", "0.1", "--schema", schema)
     assert late.code == 1
-    assert call("run", "--drain", "--schema", schema).code == 0
+    assert app.run("run", "--drain").code == 0
     done = call("drain", "default", "--wait", "--schema", schema)
     assert (done.code, done.out) == (0, "default has no live job\n")
     assert call("drain", "nothing", "--schema", schema).code == 2

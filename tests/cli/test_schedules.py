@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
 
+from tests.cli.application import Application
 from tests.cli.conftest import Call
 from tests.docs.blocks import blocks
 from workerqueue import Client, ConfigError
@@ -24,22 +26,28 @@ def schedules(call: Call, database_url: str, schema: str, monkeypatch: pytest.Mo
 @pytest.fixture
 def nightly(here: Path) -> None:
     """A schedule in the application's configuration."""
+    for other in ("queues.toml", "tasks.toml"):  # it is found by itself, too
+        (here / "config" / other).unlink()
     (here / "config" / "schedules.toml").write_text(
         '[nightly]\nkind = "greet"\ncron = "30 2 * * *"\ntimezone = "Europe/Berlin"\nargs = { name = "night" }\n'
         'missed = "all"\npriority = 7\ntimeout_seconds = 5\n'
     )
 
 
-def test_a_configured_schedule_is_handled(
-    nightly: None, call: Call, schedules: Call, schema: str, database_url: str
-) -> None:
+def test_a_configured_schedule_is_handled(nightly: None, app: Application, schedules: Call) -> None:
     """Registered by a run, shown, paused, run now and deleted."""
-    done = call("run", "--drain", "--schema", schema, "--database-url", database_url)
-    assert done.code == 0, done.err
+    with app.start("run") as run:
+        run.line("Schedule nightly: 30 2 * * * Europe/Berlin")
+        run.signal(signal.SIGTERM)
+        assert run.end().code == 0
     line = schedules("list").out.splitlines()[1].split()
     assert line[:2] == ["nightly", "greet"]
     (shown,) = json.loads(schedules("list", "--json").out)
-    assert (shown["timezone"], shown["args"], shown["missed"]) == ("Europe/Berlin", {"name": "night"}, "all")
+    assert (shown["timezone"], shown["args"], shown["missed"]) == (
+        "Europe/Berlin",
+        {"name": "night", "count": 1},
+        "all",
+    )
     assert len(schedules("next", "nightly", "--count", "3").out.splitlines()) == 3
     assert schedules("pause", "nightly").out == "paused nightly\n"
     assert schedules("list").out.splitlines()[1].endswith("paused")

@@ -257,7 +257,7 @@ async def test_a_queue_with_live_jobs_is_not_removed(make_client: MakeClient) ->
     await client.insert(Step(run=0), InsertOpts(queue="burst"))
     with pytest.raises(ConfigError, match="has 1 live jobs"):
         await client.queues.remove("burst")
-    assert "burst" in await client.queues.added()
+    assert "burst" in await client.queues.added(10)
 
 
 async def test_an_unknown_queue_is_still_refused_at_insert(make_client: MakeClient) -> None:

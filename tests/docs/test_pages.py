@@ -31,6 +31,7 @@ def test_there_are_pages() -> None:
 @pytest.mark.parametrize("page", PAGES)
 async def test_the_python_of_a_page_runs(make_client: MakeClient, page: str) -> None:
     """Its own assertions hold; each block goes on where the one before it ended."""
+    assert any("assert " in block.text for block in blocks(page) if block.language == "python")
     scope: dict[str, object] = {"client": make_client(), "__name__": "example"}
     for block in blocks(page):
         if block.language == "python":

@@ -162,6 +162,7 @@ async def test_a_client_that_no_notification_reaches_hears_of_a_change_by_its_be
         return watch.now == 5
 
     await eventually(five_run)
+    assert watch.most == 5  # where two are configured
     watch.go.set()
     await until_none_live(sql)
 
@@ -244,3 +245,4 @@ async def test_a_removed_queue_is_worked_no_more(make_client: MakeClient, sql: C
     await client.queues.add("burst")
     again = await client.insert(Slow(), InsertOpts(queue="burst"))
     await until_state(client, again.job.id, JobState.COMPLETED)
+    assert watch.ran == [done.job.id, again.job.id]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-import anyio
 import typer
 
+from workerqueue.cli.connected import with_client
 from workerqueue.cli.output import job_as_json, print_json, print_table
 from workerqueue.cli.problems import Failure
 from workerqueue.cli.settings import (
@@ -17,8 +17,6 @@ from workerqueue.cli.settings import (
     Json,
     Schema,
     TasksModule,
-    find_url,
-    load_config,
     load_workers,
 )
 from workerqueue.client import Client
@@ -26,8 +24,6 @@ from workerqueue.job import ControlResult, Job
 from workerqueue.job_reader import JobPage
 from workerqueue.jobs import Jobs
 from workerqueue.options import Payload
-
-T = TypeVar("T")
 
 app = typer.Typer(help="Look at jobs, and handle them by hand.")
 
@@ -51,10 +47,10 @@ def list_jobs(
 ) -> None:
     """Print jobs, live and finalized, newest first."""
 
-    async def look(jobs: Jobs) -> JobPage[Payload]:
-        return await jobs.list(states=state, kinds=kind, queues=queue, tags=tag, limit=limit, cursor=cursor)
+    async def look(client: Client) -> JobPage[Payload]:
+        return await client.jobs.list(states=state, kinds=kind, queues=queue, tags=tag, limit=limit, cursor=cursor)
 
-    page = _with_jobs(database_url, config, tasks, schema, look)
+    page = with_client(database_url, config, load_workers(tasks), schema, look)
     if as_json:
         print_json([job_as_json(job) for job in page.jobs])
         return
@@ -75,7 +71,9 @@ def get(
     schema: Schema = DEFAULT_SCHEMA,
 ) -> None:
     """Print all that is known of one job, as JSON."""
-    found = _with_jobs(database_url, config, tasks, schema, lambda jobs: jobs.get(_named(job, is_key=key)))
+    found = with_client(
+        database_url, config, load_workers(tasks), schema, lambda client: client.jobs.get(_named(job, is_key=key))
+    )
     if found is None:
         raise Failure(f"there is no job {job}")
     print_json(job_as_json(found))
@@ -142,7 +140,7 @@ def _control(
 ) -> None:
     """Do something with a job, and say what became of it; exit 1 where it was refused."""
     named = _named(job, is_key=is_key)
-    result = _with_jobs(database_url, None, None, schema, lambda jobs: do(jobs, named))
+    result = with_client(database_url, None, load_workers(None), schema, lambda client: do(client.jobs, named))
     if as_json:
         shown = None if result.job is None else job_as_json(result.job)
         print_json({"ok": result.ok, "state": result.state, "reason": result.reason, "job": shown})
@@ -158,22 +156,6 @@ def _named(job: str, *, is_key: bool) -> int | str:
     if not (job.isascii() and job.isdecimal()):
         raise typer.BadParameter(f"expected a job's id, got {job!r}; a key needs --key")
     return int(job)
-
-
-def _with_jobs(
-    database_url: str | None,
-    config: str | None,
-    tasks: str | None,
-    schema: str,
-    do: Callable[[Jobs], Awaitable[T]],
-) -> T:
-    client = Client(find_url(database_url), config=load_config(config), workers=load_workers(tasks), schema=schema)
-
-    async def connected() -> T:
-        async with client:
-            return await do(client.jobs)
-
-    return anyio.run(connected)
 
 
 def _row(job: Job[Payload]) -> list[object]:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-import anyio
 import typer
 
+from workerqueue.cli.connected import with_client
 from workerqueue.cli.output import print_json, print_table
-from workerqueue.cli.settings import DEFAULT_SCHEMA, ConfigFolder, DatabaseUrl, Json, Schema, find_url, load_config
-from workerqueue.client import Client
+from workerqueue.cli.settings import DEFAULT_SCHEMA, ConfigFolder, DatabaseUrl, Json, Schema
 from workerqueue.queue_view import Queue
-from workerqueue.queues import KEEP, Queues
-
-T = TypeVar("T")
+from workerqueue.queues import KEEP
 
 app = typer.Typer(help="Look at queues, pause and resume them, change what a running fleet has.")
 
@@ -34,7 +30,7 @@ def list_queues(
     as_json: Json = False,
 ) -> None:
     """Print every queue: its jobs by state, its workers, and whether it is paused."""
-    found = _with_queues(database_url, config, schema, lambda queues: queues.list())
+    found = with_client(database_url, config, None, schema, lambda client: client.queues.list())
     _print(found, as_json=as_json)
 
 
@@ -47,7 +43,7 @@ def get(
     as_json: Json = False,
 ) -> None:
     """Print one queue, configured or dynamic."""
-    _print_one(_with_queues(database_url, config, schema, lambda queues: queues.get(name)), as_json=as_json)
+    _print_one(with_client(database_url, config, None, schema, lambda client: client.queues.get(name)), as_json=as_json)
 
 
 @app.command("pause")
@@ -55,7 +51,7 @@ def pause(
     name: NameOrAll, database_url: DatabaseUrl = None, config: ConfigFolder = None, schema: Schema = DEFAULT_SCHEMA
 ) -> None:
     """Start none of its jobs any more, in any process; running ones finish, inserts go on."""
-    done = _with_queues(database_url, config, schema, lambda queues: queues.pause(name))
+    done = with_client(database_url, config, None, schema, lambda client: client.queues.pause(name))
     typer.echo(f"paused {name}" if done else f"{name} was paused before")
 
 
@@ -64,7 +60,7 @@ def resume(
     name: NameOrAll, database_url: DatabaseUrl = None, config: ConfigFolder = None, schema: Schema = DEFAULT_SCHEMA
 ) -> None:
     """End a pause; '*' resumes every queue, however it was paused."""
-    done = _with_queues(database_url, config, schema, lambda queues: queues.resume(name))
+    done = with_client(database_url, config, None, schema, lambda client: client.queues.resume(name))
     typer.echo(f"resumed {name}" if done else f"{name} was not paused")
 
 
@@ -83,11 +79,12 @@ def set_queue(
 ) -> None:
     """Change what a queue has in all running processes; what is not named stays as it is."""
     rest = None if reset else KEEP
-    changed = _with_queues(
+    changed = with_client(
         database_url,
         config,
+        None,
         schema,
-        lambda queues: queues.set(
+        lambda client: client.queues.set(
             name,
             max_workers=rest if max_workers is None else max_workers,
             global_limit=rest if global_limit is None else global_limit,
@@ -111,11 +108,14 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Add a queue that every process works from now on which works all queues."""
-    added = _with_queues(
+    added = with_client(
         database_url,
         config,
+        None,
         schema,
-        lambda queues: queues.add(name, max_workers=max_workers, global_limit=global_limit, rate=rate, burst=burst),
+        lambda client: client.queues.add(
+            name, max_workers=max_workers, global_limit=global_limit, rate=rate, burst=burst
+        ),
     )
     _print_one(added, as_json=as_json)
 
@@ -125,18 +125,8 @@ def remove(
     name: Name, database_url: DatabaseUrl = None, config: ConfigFolder = None, schema: Schema = DEFAULT_SCHEMA
 ) -> None:
     """Remove a queue that was added, once it has no live job."""
-    _with_queues(database_url, config, schema, lambda queues: queues.remove(name))
+    with_client(database_url, config, None, schema, lambda client: client.queues.remove(name))
     typer.echo(f"removed {name}")
-
-
-def _with_queues(database_url: str | None, config: str | None, schema: str, do: Callable[[Queues], Awaitable[T]]) -> T:
-    client = Client(find_url(database_url), config=load_config(config), schema=schema)
-
-    async def connected() -> T:
-        async with client:
-            return await do(client.queues)
-
-    return anyio.run(connected)
 
 
 def _print_one(queue: Queue, *, as_json: bool) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-import anyio
 import typer
 
+from workerqueue.cli.connected import with_client
 from workerqueue.cli.output import print_json, print_table
 from workerqueue.cli.problems import Failure
 from workerqueue.cli.settings import (
@@ -18,14 +17,9 @@ from workerqueue.cli.settings import (
     Json,
     Schema,
     TasksModule,
-    find_url,
-    load_config,
     load_workers,
 )
-from workerqueue.client import Client
-from workerqueue.schedules import Schedule, Schedules
-
-T = TypeVar("T")
+from workerqueue.schedules import Schedule
 
 app = typer.Typer(help="Look at schedules, pause and resume them, run one now.")
 
@@ -33,9 +27,14 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name."
 
 
 @app.command("list")
-def list_schedules(database_url: DatabaseUrl = None, schema: Schema = DEFAULT_SCHEMA, as_json: Json = False) -> None:
+def list_schedules(
+    database_url: DatabaseUrl = None,
+    tasks: TasksModule = None,
+    schema: Schema = DEFAULT_SCHEMA,
+    as_json: Json = False,
+) -> None:
     """Print every schedule, and when it fires next."""
-    found = _with_schedules(database_url, None, None, schema, lambda schedules: schedules.list())
+    found = with_client(database_url, None, load_workers(tasks), schema, lambda client: client.schedules.list())
     if as_json:
         print_json([_as_json(each) for each in found])
         return
@@ -66,7 +65,7 @@ def next_times(
     as_json: Json = False,
 ) -> None:
     """Print the next times of a schedule, in UTC."""
-    times = _with_schedules(database_url, None, None, schema, lambda schedules: schedules.get(name)).times(count)
+    times = with_client(database_url, None, None, schema, lambda client: client.schedules.get(name)).times(count)
     if as_json:
         print_json([each.isoformat() for each in times])
         return
@@ -77,14 +76,14 @@ def next_times(
 @app.command("pause")
 def pause(name: Name, database_url: DatabaseUrl = None, schema: Schema = DEFAULT_SCHEMA) -> None:
     """Fire it no more until it is resumed."""
-    _with_schedules(database_url, None, None, schema, lambda schedules: schedules.pause(name))
+    with_client(database_url, None, None, schema, lambda client: client.schedules.pause(name))
     typer.echo(f"paused {name}")
 
 
 @app.command("resume")
 def resume(name: Name, database_url: DatabaseUrl = None, schema: Schema = DEFAULT_SCHEMA) -> None:
     """Fire it again, from its next time on."""
-    resumed = _with_schedules(database_url, None, None, schema, lambda schedules: schedules.resume(name))
+    resumed = with_client(database_url, None, None, schema, lambda client: client.schedules.resume(name))
     typer.echo(f"resumed {name}, next at {_time(resumed.next_at)} UTC")
 
 
@@ -97,32 +96,16 @@ def run(
     schema: Schema = DEFAULT_SCHEMA,
 ) -> None:
     """Insert its job now, beside its times."""
-    job = _with_schedules(database_url, config, tasks, schema, lambda schedules: schedules.run(name)).job
+    job = with_client(database_url, config, load_workers(tasks), schema, lambda client: client.schedules.run(name)).job
     typer.echo(f"job {job.id} {job.kind} {job.state} in {job.queue}")
 
 
 @app.command("delete")
 def delete(name: Name, database_url: DatabaseUrl = None, schema: Schema = DEFAULT_SCHEMA) -> None:
     """Delete it; what is in the code or the configuration comes back at a start."""
-    if not _with_schedules(database_url, None, None, schema, lambda schedules: schedules.delete(name)):
+    if not with_client(database_url, None, None, schema, lambda client: client.schedules.delete(name)):
         raise Failure(f"no schedule {name!r}")
     typer.echo(f"deleted {name}")
-
-
-def _with_schedules(
-    database_url: str | None,
-    config: str | None,
-    tasks: str | None,
-    schema: str,
-    do: Callable[[Schedules], Awaitable[T]],
-) -> T:
-    client = Client(find_url(database_url), config=load_config(config), workers=load_workers(tasks), schema=schema)
-
-    async def connected() -> T:
-        async with client:
-            return await do(client.schedules)
-
-    return anyio.run(connected)
 
 
 def _as_json(schedule: Schedule) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from workerqueue.config import Config
+from workerqueue.config import CONFIG_FILES, Config
 from workerqueue.database import database_is_named
 from workerqueue.errors import ConfigError
 from workerqueue.worker import Workers
@@ -24,7 +24,9 @@ DatabaseUrl = Annotated[
 ]
 ConfigFolder = Annotated[
     str | None,
-    typer.Option("--config", help="The folder with queues.toml and tasks.toml. Default: config, where it exists."),
+    typer.Option(
+        "--config", help="The folder with queues.toml, tasks.toml, schedules.toml. Default: config, where it exists."
+    ),
 ]
 TasksModule = Annotated[
     str | None,
@@ -60,7 +62,7 @@ def load_config(folder: str | None) -> Config:
     if folder is not None:
         return Config.load(folder)
     default = Path("config")
-    has_tables = (default / "queues.toml").is_file() or (default / "tasks.toml").is_file()
+    has_tables = any((default / file).is_file() for file in CONFIG_FILES)
     return Config.load(default) if has_tables else Config()
 
 

@@ -404,6 +404,9 @@ class StoredSchedule(NamedTuple):
     now: datetime
     """When it was read."""
 
+    def __repr__(self) -> str:
+        return f"StoredSchedule(name={self.name!r}, next_at={self.next_at})"  # what else it holds may be secret
+
 
 class Taken(NamedTuple):
     """What came of taking a lease."""

@@ -218,8 +218,6 @@ class Engine:
 
     def _stop_runs(self, ids: Collection[int]) -> None:
         """Stop what runs of these jobs, and what was claimed and has not been started; what is not here is others'."""
-        if not ids:
-            return
         self._executor.interrupt(ids, Interruption.ASKED)
         for slots in self._pools.values():
             for job in slots.take_back(which=lambda job: job.id in ids):

@@ -41,7 +41,7 @@ class Heartbeat:
         lease_ttl: Seconds without a beat after which a client is dead.
         on_lost: Called in the loop of whoever starts this, with the number that was declared dead.
         on_queues: Called there when something was said of queues, for those whom no notification reaches.
-        on_stop: Called there with the ids of runs that were asked to stop, and with none after that.
+        on_stop: Called there with the ids of runs that were asked to stop.
     """
 
     def __init__(
@@ -128,7 +128,8 @@ class Heartbeat:
         if beat.said_of_queues != self._said_of_queues:
             self._said_of_queues = beat.said_of_queues
             self._tell(self._on_queues)
-        self._tell(self._on_stop, beat.asked_to_stop)
+        if beat.asked_to_stop:
+            self._tell(self._on_stop, beat.asked_to_stop)
         if self._looks_again or (beat.overdue and await self._is_sure(connection)):
             # What was held by another transaction, or claimed at the very moment of a death, is there at the next look.
             self._looks_again = await rescue_jobs(self._database, connection, self._lease_ttl)

@@ -25,7 +25,7 @@ class Presence:
         lease_ttl: Seconds without a beat after which any client is dead.
         on_lost: Called when the client was declared dead: its jobs are others' by then.
         on_queues: Called when something was said of queues.
-        on_stop: Called with every beat, with the ids of runs that were asked to stop.
+        on_stop: Called with the ids of runs that were asked to stop.
     """
 
     def __init__(
