@@ -162,6 +162,8 @@ HOT: dict[str, Call] = {
     ),
     "find_key": lambda jobs, connection: keys(jobs).find_key(connection, HELD[0]),
     "list_changes": lambda jobs, connection: queues(jobs).list_changes(connection),
+    "save_state": lambda jobs, connection: jobs.save_state(connection, running(3), progress="1", checkpoint="{}"),
+    "find_others": lambda jobs, connection: control(jobs).find_others(AsyncpgRunner(connection), range(1, 101), "t1"),
     "release_job": lambda jobs, connection: jobs.release_job(connection, 3),
     "get_job": lambda jobs, connection: jobs.get_job(connection, 3),
     "beat": lambda jobs, connection: jobs.beat(connection, 3, 10.0),

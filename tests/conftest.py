@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from typing import Protocol
 
 import asyncpg
@@ -13,6 +13,7 @@ from tests.left_behind import drop_what_it_held
 from workerqueue import Client, Config, Workers, migrate
 from workerqueue.database import ClientRow, Connection, Database, Pool
 from workerqueue.embedded import Server, postgres
+from workerqueue.middleware import Middleware
 
 # Durability is PostgreSQL's to keep; what is tested here is ours, and faster without it.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
@@ -107,6 +108,7 @@ class MakeClient(Protocol):
         heartbeat_interval: float = 3.0,
         lease_ttl: float = 10.0,
         insert_timeout: float = 10.0,
+        middleware: Sequence[Middleware] = (),
     ) -> Client:
         """Make it."""
         ...
@@ -132,6 +134,7 @@ async def make_client(database_url: str, schema: str) -> AsyncGenerator[MakeClie
         heartbeat_interval: float = 3.0,
         lease_ttl: float = 10.0,
         insert_timeout: float = 10.0,
+        middleware: Sequence[Middleware] = (),
     ) -> Client:
         client = Client(
             database or database_url,
@@ -146,6 +149,7 @@ async def make_client(database_url: str, schema: str) -> AsyncGenerator[MakeClie
             heartbeat_interval=heartbeat_interval,
             lease_ttl=lease_ttl,
             insert_timeout=insert_timeout,
+            middleware=middleware,
         )
         made.append(client)
         return client

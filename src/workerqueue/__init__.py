@@ -7,6 +7,7 @@ from workerqueue.database import migrate
 from workerqueue.errors import (
     ArgsError,
     ConfigError,
+    ContextError,
     DatabaseError,
     DatabaseUnavailableError,
     DuplicateKindError,
@@ -27,6 +28,7 @@ from workerqueue.errors import (
     WorkerQueueError,
 )
 from workerqueue.job import AttemptError, ControlResult, InsertResult, Job, JobState
+from workerqueue.job_context import context, current_context
 from workerqueue.job_reader import JobPage
 from workerqueue.outcome import JobCancel, JobDiscard, JobRetry, JobSnooze
 from workerqueue.priority import Priority
@@ -41,6 +43,7 @@ __all__ = [
     "Client",
     "Config",
     "ConfigError",
+    "ContextError",
     "ControlResult",
     "DatabaseError",
     "DatabaseUnavailableError",
@@ -82,6 +85,8 @@ __all__ = [
     "WorkerError",
     "WorkerQueueError",
     "Workers",
+    "context",
     "current_client",
+    "current_context",
     "migrate",
 ]

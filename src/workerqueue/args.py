@@ -67,6 +67,9 @@ class InsertOpts:
     """How often the job may be started in total, at least 1. Default 3."""
     scheduled_at: datetime | timedelta | float | None = None
     """When to run it: an aware datetime, or a time from now (seconds if a number). The past means now."""
+    deadline: datetime | timedelta | float | None = None
+    """When nobody wants the job any more, done or not: an aware datetime, or a time from now (seconds if a number).
+    It is not started after that, a run that is under way then is cut off, and the job is discarded. Default none."""
     timeout: timedelta | float | None = None
     """How long one attempt may take (seconds if a number). Default 60 s."""
     retry: RetryPolicy | None = None

@@ -6,19 +6,19 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar, cast
+from typing import Self, TypeVar
 
 import anyio
 
-from workerqueue.args import InsertOpts, JobArgs
-from workerqueue.bulk import insert_many, insert_with
+from workerqueue.args import JobArgs
+from workerqueue.bulk import insert_with
 from workerqueue.config import Config, QueueConfig
 from workerqueue.database import (
     Connection,
@@ -30,17 +30,19 @@ from workerqueue.database import (
 )
 from workerqueue.durations import Duration, not_negative, positive
 from workerqueue.engine import Ending, Engine
-from workerqueue.errors import ConfigError, DatabaseError, StaleRunError, UnknownQueueError, near_matches
+from workerqueue.errors import ConfigError, StaleRunError, UnknownQueueError, near_matches
 from workerqueue.events import Events
-from workerqueue.inserter import Inserter
-from workerqueue.job import InsertResult, Job, JobState
+from workerqueue.inserting import Inserting
+from workerqueue.job import Job, JobState
+from workerqueue.job_context import NOTHING, entered
 from workerqueue.jobs import Jobs
 from workerqueue.kv import KeyValues
 from workerqueue.locks import Lease, Locks
 from workerqueue.maintenance.cron import Cron
 from workerqueue.maintenance.leader import Leader
 from workerqueue.maintenance.retention import Retention
-from workerqueue.options import NewJob, Payload, Resolver
+from workerqueue.middleware import Middleware
+from workerqueue.options import Resolver
 from workerqueue.outcome import Outcome
 from workerqueue.payload import encode_output
 from workerqueue.queue_view import Stats
@@ -50,10 +52,6 @@ from workerqueue.schedules import Schedules
 from workerqueue.worker import Workers
 
 A = TypeVar("A", bound=JobArgs)
-T = TypeVar("T")
-
-Insertable = JobArgs | tuple[JobArgs, InsertOpts]
-"""What `insert_many` takes: args, alone or with their options."""
 
 _log = logging.getLogger("workerqueue.client")
 
@@ -72,7 +70,7 @@ def current_client() -> Client:
         raise ConfigError("there is no current client: current_client() works inside a worker") from None
 
 
-class Client:
+class Client(Inserting):
     """Inserts jobs into one schema of one database, and works them.
 
     Without workers it is an insert-only client, which needs no start. One started client is one id.
@@ -95,6 +93,7 @@ class Client:
             number). The same for all clients of a schema.
         stop_timeout: How long `stop` lets running jobs finish before it cancels them (seconds if a number).
         insert_timeout: How long an insert may take before it raises (seconds if a number).
+        middleware: What is put around all inserts and all work, the outermost first.
 
     Raises:
         ConfigError: If any of this can't be right.
@@ -115,10 +114,10 @@ class Client:
         heartbeat_interval: Duration = 3.0,
         lease_ttl: Duration = 10.0,
         insert_timeout: Duration = 10.0,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
         self.id = id or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.config = config if isinstance(config, Config) else Config.load(config) if config else Config()
-        self.workers = Workers() if workers is None else workers
         self._poll_interval = _setting("poll_interval", poll_interval, positive)
         self._stop_timeout = _setting("stop_timeout", stop_timeout, not_negative)
         self._heartbeat_interval = _setting("heartbeat_interval", heartbeat_interval, positive)
@@ -128,17 +127,24 @@ class Client:
                 f"heartbeat_interval: expected at most a third of lease_ttl ({self._lease_ttl}), got "
                 f"{self._heartbeat_interval}: a client whose beats come late would be taken for dead"
             )
-        self._insert_timeout = _setting("insert_timeout", insert_timeout, positive).total_seconds()
+        timeout = _setting("insert_timeout", insert_timeout, positive).total_seconds()
         if concurrency is not None and concurrency < 1:
             raise ConfigError(f"concurrency: expected at least 1, got {concurrency}")
         self._concurrency = concurrency
-        self._resolver = Resolver(self.config, strict=strict)
-        self._database = Database(database, schema, name=f"workerqueue {self.id}"[:63])
-        self._inserter = Inserter(self._database, self._insert_timeout)
+        resolver = Resolver(self.config, strict=strict)
+        door = Database(database, schema, name=f"workerqueue {self.id}"[:63])
+        super().__init__(
+            door,
+            resolver,
+            Queues(door, self.config, resolver),
+            Workers() if workers is None else workers,
+            middleware,
+            timeout,
+        )
+        self._middleware = tuple(middleware)
         self._engine: Engine | None = None
         self._stopping: anyio.Event | None = None
         self.events = Events()
-        self.queues = Queues(self._database, self.config, self._resolver)
         self.schedules = Schedules(
             self._database,
             self.config,
@@ -171,83 +177,6 @@ class Client:
         if isinstance(error, anyio.get_cancelled_exc_class()):
             await self.stop(timeout=0)  # there is no time left to wait for anything
         await self.close()
-
-    # Inserting
-
-    async def insert(self, args: A, opts: InsertOpts | None = None) -> InsertResult[A]:
-        """Insert one job, durably when this returns.
-
-        Raises:
-            InsertError: If args or options are refused; nothing is stored.
-            DatabaseUnavailableError: If the database does not take it within `insert_timeout`.
-            SchemaError: If the schema is not migrated.
-        """
-        return cast(
-            "InsertResult[A]",
-            await self._inserter.insert(await self._knowing(lambda: self._resolver.resolve(args, opts))),
-        )
-
-    async def insert_tx(self, tx: Connection, args: A, opts: InsertOpts | None = None) -> InsertResult[A]:
-        """Insert one job in the caller's own transaction: it commits with the caller's rows or not at all.
-
-        Args:
-            tx: An asyncpg connection on which a transaction is open.
-            args: The job's input.
-            opts: How to insert it.
-
-        Raises:
-            NotInTransactionError: If no transaction is open on `tx`.
-            InsertError: If args or options are refused.
-        """
-        runner = in_callers_transaction(tx)
-        job = await self._knowing(lambda: self._resolver.resolve(args, opts))
-        if not job.is_plain:
-            found = await insert_with(self._database, runner, iter([job]), self._insert_timeout)
-            return cast("InsertResult[A]", found[0])
-        ids, at = await self._database.jobs.insert_job(runner, job, self._insert_timeout)
-        return cast("InsertResult[A]", InsertResult(job, ids[0], at))
-
-    async def insert_many(self, jobs: Iterable[Insertable]) -> list[InsertResult[JobArgs]]:
-        """Insert any number of jobs, all or none; the results are in the order of the input.
-
-        Raises:
-            InsertError: If one of them is refused; none is stored.
-            DatabaseUnavailableError: If the database does not take them.
-        """
-        try:
-            results = await insert_many(self._database, self._resolved(jobs), self._insert_timeout)
-        except UnknownQueueError:
-            if isinstance(jobs, Iterator) or not await self._learn_queues():
-                raise
-            results = await insert_many(self._database, self._resolved(jobs), self._insert_timeout)
-        return cast("list[InsertResult[JobArgs]]", results)
-
-    async def insert_many_tx(self, tx: Connection, jobs: Iterable[Insertable]) -> list[InsertResult[JobArgs]]:
-        """Insert any number of jobs in the caller's own transaction; the results are in the order of the input.
-
-        Raises:
-            NotInTransactionError: If no transaction is open on `tx`.
-            InsertError: If one of them is refused; none is stored.
-        """
-        runner = in_callers_transaction(tx)
-        # Resolved before the first is written: what is refused must leave nothing in a transaction that goes on.
-        given = list(jobs)
-        resolved = await self._knowing(lambda: list(self._resolved(given)))
-        results = await insert_with(self._database, runner, iter(resolved), self._insert_timeout)
-        return cast("list[InsertResult[JobArgs]]", results)
-
-    async def insert_kind(
-        self, kind: str, payload: Mapping[str, object], opts: InsertOpts | None = None
-    ) -> InsertResult[Payload]:
-        """Insert a job by its kind's name; the payload is validated where the kind's class is known.
-
-        Raises:
-            UnknownKindError: If nobody here knows the kind, with near matches.
-            InsertError: If payload or options are refused.
-            DatabaseUnavailableError: If the database does not take it within `insert_timeout`.
-        """
-        job = await self._knowing(lambda: self._resolver.resolve_plain(kind, payload, opts, self.workers.classes))
-        return await self._inserter.insert(job)
 
     def transaction(self) -> AbstractAsyncContextManager[Connection]:
         """Open a transaction on a connection of the client's pool, to write rows and insert jobs together.
@@ -354,7 +283,8 @@ class Client:
         if self._engine is None:  # nobody else started it while this call waited
             self._engine = self._make_engine(pools, works_all=queues is None)
             token = _current.set(self)
-            self._engine.start()  # its tasks inherit the context, and with it the current client
+            with entered(NOTHING):  # a job has its own context, not that of whoever started the client
+                self._engine.start()  # its tasks inherit what is set here, and with it the current client
             _current.reset(token)
             _log.info(
                 "Working %d kinds in %d queues",
@@ -424,29 +354,6 @@ class Client:
 
     # The steps of these
 
-    async def _knowing(self, resolve: Callable[[], T]) -> T:
-        """Resolve inserts; where a queue is unknown, again with those that were added at run time."""
-        try:
-            return resolve()
-        except UnknownQueueError:
-            if not await self._learn_queues():
-                raise
-            return resolve()
-
-    async def _learn_queues(self) -> bool:
-        """Ask which queues were added at run time; say whether there are some that were not known here."""
-        try:
-            added = await self.queues.added(self._insert_timeout)
-        except DatabaseError:
-            return False
-        known, self._resolver.added = self._resolver.added, added
-        return not added <= known
-
-    def _resolved(self, jobs: Iterable[Insertable]) -> Iterator[NewJob]:
-        for each in jobs:
-            args, opts = each if isinstance(each, tuple) else (each, None)
-            yield self._resolver.resolve(args, opts)
-
     def _check_workers(self) -> None:
         """Check every known class against the task table."""
         for kind, args_class in self.workers.classes.items():
@@ -478,6 +385,7 @@ class Client:
             retention=Retention.of(self.config),
             task=self.config.task,
             works_all=works_all,
+            middleware=self._middleware,
             make_cron=partial(self._make_cron, own=self.schedules.own),
         )
 

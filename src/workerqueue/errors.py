@@ -10,6 +10,7 @@ WorkerQueueError
 │   ├── UnknownQueueError (also where a queue is named elsewhere)
 │   ├── UnknownKindError
 │   └── NotInTransactionError
+├── ContextError
 ├── JobNotFoundError
 ├── LockHeldError
 ├── LockLostError
@@ -85,6 +86,10 @@ class UnknownKindError(InsertError):
 
 class NotInTransactionError(InsertError):
     """`insert_tx` was given a connection on which no transaction is open."""
+
+
+class ContextError(WorkerQueueError):
+    """A context that can't be right, or of another tenant than the one it would be set within."""
 
 
 class JobNotFoundError(WorkerQueueError):

@@ -8,15 +8,21 @@ generated from this table. The states are River's eight.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Generator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
-from pydantic import BaseModel, JsonValue, TypeAdapter
+from pydantic import JsonValue, TypeAdapter
+from pydantic_core import to_json
+
+from workerqueue.errors import StaleRunError
+from workerqueue.job_context import NOTHING, Context
+from workerqueue.payload import MAX_METADATA_BYTES, MAX_OUTPUT_BYTES, encode_json
 
 A = TypeVar("A", covariant=True)
-M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
 class JobState(StrEnum):
@@ -88,6 +94,25 @@ class AttemptError:
     client: str | None = None
 
 
+class Saver(Protocol):
+    """The run of a job, which can save what its worker says of it."""
+
+    def save(self, *, progress: str | None = None, checkpoint: str | None = None) -> Awaitable[None]:
+        """Save JSON with the job, as long as the run is the job's current one."""
+        ...
+
+
+class _Saved:
+    """Something that has been saved already."""
+
+    def __await__(self) -> Generator[object, None, None]:
+        return
+        yield
+
+
+SAVED: Final[Awaitable[None]] = _Saved()
+
+
 # Not frozen: a frozen dataclass of this size takes three times as long to make, and one is made per attempt.
 @dataclass(slots=True)
 class Job(Generic[A]):
@@ -117,14 +142,73 @@ class Job(Generic[A]):
     tags: list[str] = field(default_factory=list[str])
     metadata: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     output: JsonValue = None
+    deadline_at: datetime | None = None
+    """When nobody wants it any more, done or not."""
+    context: Context = NOTHING
+    """On whose behalf it was inserted, and what it belongs to."""
+    last_progress: JsonValue = None
+    """What its worker said last of how far it is."""
+    last_checkpoint: JsonValue = None
+    """What an attempt saved for those after it."""
+    _saver: Saver | None = field(default=None, init=False, repr=False, compare=False)
 
-    def output_as(self, model: type[M]) -> M:
-        """Read the stored output as a Pydantic model.
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether the job is discarded if this attempt fails."""
+        return self.attempt >= self.max_attempts
+
+    def output_as(self, kind: type[T] | TypeAdapter[T]) -> T:
+        """Read the stored output as a type: a model, `list[Model]`, or whatever else Pydantic reads.
 
         Raises:
             pydantic.ValidationError: If the output is not one.
         """
-        return model.model_validate(self.output)
+        return _read_as(kind, self.output)
+
+    def checkpoint_as(self, kind: type[T] | TypeAdapter[T]) -> T | None:
+        """Read what an attempt has saved as a type; `None` if none has saved anything.
+
+        Raises:
+            pydantic.ValidationError: If what was saved is not one.
+        """
+        return None if self.last_checkpoint is None else _read_as(kind, self.last_checkpoint)
+
+    def progress(self, value: object) -> Awaitable[None]:
+        """Say how far the job is, for whoever looks at it: a number, or anything else that is JSON, at most 64 KiB.
+
+        For the worker that runs it. It is being written from the call on; awaiting it waits until it is. Where several
+        wait to be written, the newest is. From a thread or a child process the call returns when it is written.
+
+        Raises:
+            ArgsError: If the value can't be stored; the path says where.
+            StaleRunError: Awaited, if the run is not the job's current one any more.
+        """
+        return self._run().save(progress=encode_json(value, "progress", MAX_METADATA_BYTES))
+
+    def checkpoint(self, value: object) -> Awaitable[None]:
+        """Save how far the work is for a later attempt, which finds it in `last_checkpoint`; at most 1 MiB of JSON.
+
+        Otherwise as `progress`. It outlives retries, snoozes and crashes; a job that has ended still shows it.
+
+        Raises:
+            ArgsError: If the value can't be stored; the path says where.
+            StaleRunError: Awaited, if the run is not the job's current one any more.
+        """
+        return self._run().save(checkpoint=encode_json(value, "checkpoint", MAX_OUTPUT_BYTES))
+
+    def attach(self, saver: Saver | None) -> None:
+        """Say by which run the job's worker can save; for whoever runs it."""
+        self._saver = saver
+
+    def _run(self) -> Saver:
+        if self._saver is None:
+            raise StaleRunError(f"job {self.id} is not being run here: progress and checkpoint are for its worker")
+        return self._saver
+
+
+def _read_as(kind: type[T] | TypeAdapter[T], stored: JsonValue) -> T:
+    adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
+    return adapter.validate_json(to_json(stored))  # from JSON, where a date is text and a tuple a list
 
 
 class Insertion(Protocol[A]):
@@ -171,7 +255,7 @@ class ControlResult(Generic[A]):
     state: JobState | None
     """The job's state after the call; `None` if there is no such job."""
     reason: str | None
-    """Why it was refused: `not_found`, or the state that forbids it."""
+    """Why it was refused: `not_found`, `not_yours`, or the state that forbids it."""
     job: Job[A] | None
 
 

@@ -21,6 +21,7 @@ from workerqueue.database import (
 )
 from workerqueue.errors import ConfigError
 from workerqueue.job import ControlResult, JobState
+from workerqueue.job_context import current_context
 from workerqueue.job_reader import JobReader, Named, Which, job_filter
 from workerqueue.options import Payload
 from workerqueue.outcome import failed_by_hand
@@ -36,7 +37,8 @@ CHUNK: Final = 500
 class JobControl(JobReader):
     """Handles single jobs of one client's schema by hand.
 
-    No call raises for a job's sake: `reason` says why nothing was done (`not_found`, or the state that forbids it).
+    No call raises for a job's sake: `reason` says why nothing was done: `not_found`, `not_yours` (the current context
+    has another tenant), or the state that forbids it.
     """
 
     async def cancel(
@@ -196,6 +198,8 @@ class JobControl(JobReader):
         self, connection: Connection, runner: Runner, job: Named, control: Control, shows: Literal["before", "after"]
     ) -> ControlResult[Payload]:
         job_id = await self._id_of(connection, job)
+        if await self._is_anothers(runner, job_id):
+            return ControlResult(ok=False, state=None, reason="not_yours", job=None)
         before = await self._read(connection, job_id) if shows == "before" else None
         met: Sequence[Controlled] = [] if job_id is None else await control(runner, [job_id])
         if not connection.is_in_transaction():  # in a caller's, those that wait are let on by the leader
@@ -206,6 +210,13 @@ class JobControl(JobReader):
         if met and met[0].ok:
             return ControlResult(ok=True, state=found.state, reason=None, job=found)
         return ControlResult(ok=False, state=found.state, reason=met[0].state if met else found.state.value, job=found)
+
+    async def _is_anothers(self, runner: Runner, job_id: int | None) -> bool:
+        """Tell whether the current context has a tenant and the job is not that one's."""
+        tenant = current_context().tenant
+        if tenant is None or job_id is None:
+            return False
+        return bool(await self._database.control.find_others(runner, [job_id], tenant))
 
     async def _control_many(self, control: Control, **which: Unpack[Which]) -> int:
         """Do something with the jobs that a filter gives, some at a time, the newest first."""

@@ -14,6 +14,7 @@ from workerqueue.database import Connection, Database, JobFilter, StoredJob
 from workerqueue.durations import Duration, as_timedelta
 from workerqueue.errors import ArgsError, ConfigError, JobNotFoundError, JobWaitTimeout, brief, near_matches
 from workerqueue.job import STATES, Job, JobState
+from workerqueue.job_context import current_context
 from workerqueue.options import Payload
 from workerqueue.payload import INT64, decode_model, read_json
 from workerqueue.unique import key_text
@@ -46,6 +47,8 @@ class Which(TypedDict, total=False):
     """Inserted later than this."""
     created_before: datetime | None
     """Inserted earlier than this."""
+    tenant: str | None
+    """Of this tenant; where the current context has one, it is that one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,8 @@ class JobReader:
         """Read one job, live or finalized; `None` if there is none.
 
         A number is its id; text is its key, digits or not: that of the live job that has it, else the last that had.
-        Its args are an object of their class where the class is known here and they still fit it, else a dict.
+        With a tenant in the current context, only that tenant's jobs are there. Its args are an object of their class
+        where the class is known here and they still fit it, else a dict.
         """
         async with self._database.acquire() as connection:
             return await self._read(connection, await self._id_of(connection, job))
@@ -131,7 +135,9 @@ class JobReader:
 
     async def _read(self, connection: Connection, job_id: int | None) -> Job[Payload] | None:
         stored = None if job_id is None else await self._database.jobs.get_job(connection, job_id)
-        return None if stored is None else stored.to_job(self._args_of(stored))
+        job = None if stored is None else stored.to_job(self._args_of(stored))
+        tenant = current_context().tenant
+        return job if job is None or tenant is None or job.context.tenant == tenant else None
 
     def _args_of(self, stored: StoredJob) -> Payload:
         args_class = self._workers.classes.get(stored.kind)
@@ -170,4 +176,12 @@ def job_filter(**which: Unpack[Which]) -> JobFilter:
         ids=None if ids is None else [each for each in ids if each in INT64],
         created_after=after,
         created_before=before,
+        tenant=_tenant(which.get("tenant")),
     )
+
+
+def _tenant(asked: str | None) -> str | None:
+    own = current_context().tenant
+    if own is not None and asked not in (None, own):
+        raise ConfigError(f"tenant: expected {own!r}, whose context this is, got {brief(asked)}")
+    return own or asked

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 from workerqueue.database import Database, let_others_run
 from workerqueue.durations import Duration, delay, positive
-from workerqueue.errors import ConfigError
+from workerqueue.errors import ConfigError, ContextError
 from workerqueue.job import JobState
+from workerqueue.job_context import current_context
 from workerqueue.job_control import JobControl
 from workerqueue.maintenance.cleaner import clean
 from workerqueue.maintenance.retention import FINAL, Retention
@@ -39,9 +40,12 @@ class Jobs(JobControl):
             limit: Delete at most so many.
 
         Raises:
+            ContextError: If the current context has a tenant: it would delete those of others.
             ConfigError: If a state is not one of these three, or the age or the limit is negative.
             DatabaseUnavailableError: If the database does not answer; what was deleted before stays deleted.
         """
+        if current_context().tenant is not None:
+            raise ContextError("clean is for all tenants; call it in no tenant's context, or use delete_many")
         age = _setting("older_than", older_than, delay)
         if limit is not None and limit < 0:
             raise ConfigError(f"limit: expected 0 or more, got {limit}")

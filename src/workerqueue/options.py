@@ -32,6 +32,7 @@ from workerqueue.durations import as_timedelta, positive
 from workerqueue.durations import delay as as_delay
 from workerqueue.errors import ArgsError, OptionError, UnknownKindError, UnknownQueueError, brief, near_matches
 from workerqueue.job import Job, JobState
+from workerqueue.job_context import read_context, written_context
 from workerqueue.lanes import LaneOf, lane_of
 from workerqueue.payload import MAX_ARGS_BYTES, check_tags, encode_metadata, encode_model, encode_plain, invalid_args
 from workerqueue.retry import POLICIES, RetryPolicy, write_policy
@@ -67,6 +68,9 @@ class Terms:
     tags: tuple[str, ...]
     metadata: Mapping[str, JsonValue]
     metadata_json: str | None
+    deadline_at: datetime | None
+    """When nobody wants it any more; `None` with `deadline` counts from the database's now."""
+    deadline: timedelta | None
     on_discard: str | None = field(repr=False)  # with the args as they are, secrets too
     """The job to insert if this one is discarded, as it is stored."""
 
@@ -83,6 +87,8 @@ class Terms:
             "delay_seconds": self.delay.total_seconds(),
             "pending": self.pending,
             "tags": self.tags or None,
+            "deadline_at": self.deadline_at,
+            "deadline_seconds": None if self.deadline is None else self.deadline.total_seconds(),
         }
         return _with_members(
             to_json(columns).decode(),
@@ -105,6 +111,8 @@ class NewJob(NamedTuple):
     """What rules tell it apart by, where its pool or kind has any."""
     keys: tuple[Key, ...] = ()
     """What keeps it from being one job too many."""
+    context: str | None = None
+    """The context it was inserted in, as it is stored."""
 
     @property
     def is_plain(self) -> bool:
@@ -128,7 +136,8 @@ class NewJob(NamedTuple):
 
     def to_follow_up(self) -> str:
         """Write the job as it is kept on another one, to be inserted by the statement that discards that one."""
-        members = {"queue": to_json(self.queue).decode(), "lane": to_json(self.lane).decode(), "args": self.args_json}
+        members: dict[str, str | None] = {"queue": to_json(self.queue).decode(), "lane": to_json(self.lane).decode()}
+        members |= {"args": self.args_json, "context": self.context}
         return _with_members(self.terms.written, members)
 
     def to_job(self, job_id: int, at: datetime) -> Job[Payload]:
@@ -151,6 +160,8 @@ class NewJob(NamedTuple):
             timeout=terms.timeout,
             tags=list(terms.tags),
             metadata=dict(terms.metadata),
+            deadline_at=terms.deadline_at if terms.deadline is None else at + terms.deadline,
+            context=read_context(None if self.context is None else json.loads(self.context)),
         )
 
 
@@ -301,7 +312,7 @@ class Resolver:
         lane = None if lane_of is None else lane_of(args)
         queue = _dynamic_queue(settings, args, opts)
         keys = _keys(settings, opts, queue or terms.pool, args, args_json)
-        return NewJob(args, args_json, queue, terms, _insert_id(opts.insert_id), lane, keys)
+        return NewJob(args, args_json, queue, terms, _insert_id(opts.insert_id), lane, keys, written_context())
 
     def _lane_of(self, settings: KindSettings, pool: str) -> LaneOf | None:
         return lane_of(settings.kind, settings.row, self._config.all_queues.get(pool))
@@ -318,6 +329,7 @@ class Resolver:
         if window is not None and opts.scheduled_at is not None:
             raise OptionError("scheduled_at: expected none beside a debounce, whose window says when")
         scheduled_at, delay = due_option(window, opts.scheduled_at, own.scheduled_at, timedelta())
+        deadline_at, deadline = deadline_option(opts.deadline, own.deadline)
         metadata = _metadata(_first(opts.metadata, own.metadata, {}))
         return Terms(
             kind=settings.kind,
@@ -332,6 +344,8 @@ class Resolver:
             tags=check_tags(_first(opts.tags, own.tags, ())),
             metadata=metadata,
             metadata_json=encode_metadata(metadata) if metadata else None,
+            deadline_at=deadline_at,
+            deadline=deadline,
             on_discard=self._follow_up(own.on_discard if opts.on_discard is None else opts.on_discard, depth),
         )
 
@@ -362,9 +376,9 @@ def _usually(usual: Usual, args: JobArgs) -> NewJob:
     lane = None if usual.lane_of is None else usual.lane_of(args)
     args_json = encode_model(args)
     if usual.unique is None:
-        return NewJob(args, args_json, queue, usual.terms, lane=lane)
+        return NewJob(args, args_json, queue, usual.terms, lane=lane, context=written_context())
     keys = (unique_key(usual.unique, usual.terms.kind, queue or usual.terms.pool, args_json),)
-    return NewJob(args, args_json, queue, usual.terms, lane=lane, keys=keys)
+    return NewJob(args, args_json, queue, usual.terms, lane=lane, keys=keys, context=written_context())
 
 
 def _keys(settings: KindSettings, opts: InsertOpts, queue: str, args: Payload, args_json: str) -> tuple[Key, ...]:
@@ -467,20 +481,31 @@ def timeout_option(*settings: timedelta | float | None) -> timedelta:
         raise OptionError(f"timeout: {error}") from None
 
 
+def deadline_option(*settings: datetime | timedelta | float | None) -> tuple[datetime | None, timedelta | None]:
+    """Split a deadline into an instant, or a time from the database's now; none, where there is none."""
+    given = [each for each in settings if each is not None]
+    return _moment("deadline", given[0]) if given else (None, None)
+
+
 def due_option(*settings: datetime | timedelta | float | None) -> tuple[datetime | None, timedelta]:
     """Split a due time into an instant, or a delay from the database's now; the past means now."""
-    when = _first(*settings)
+    given = [each for each in settings if each is not None]
+    at, delay = _moment("scheduled_at", given[0])
+    return at, delay or timedelta()
+
+
+def _moment(name: str, when: datetime | timedelta | float) -> tuple[datetime | None, timedelta | None]:
     if isinstance(when, datetime):
         if when.utcoffset() is None:
             raise OptionError(
-                f"scheduled_at: expected an aware datetime, got the naive {when.isoformat()}; "
+                f"{name}: expected an aware datetime, got the naive {when.isoformat()}; "
                 "give it a zone, such as datetime.now(UTC) or .replace(tzinfo=UTC)"
             )
         try:
-            return when.astimezone(UTC), timedelta()
+            return when.astimezone(UTC), None
         except OverflowError:
-            raise OptionError(f"scheduled_at: expected a time that UTC can hold, got {when.isoformat()}") from None
+            raise OptionError(f"{name}: expected a time that UTC can hold, got {when.isoformat()}") from None
     try:
         return None, as_delay(max(as_timedelta(when), timedelta()))
     except ValueError as error:
-        raise OptionError(f"scheduled_at: {error}, or an aware datetime") from None
+        raise OptionError(f"{name}: {error}, or an aware datetime") from None

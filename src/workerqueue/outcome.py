@@ -134,7 +134,7 @@ def raised(
     record, reason = _record(error, attempt), _one_line(error, attempt.secrets)
     if isinstance(error, JobCancel):
         return Outcome("cancelled", JobState.CANCELLED, error=record, reason=reason)
-    if isinstance(error, JobDiscard) or attempt.number >= attempt.max_attempts:
+    if isinstance(error, JobDiscard | DeadlineError) or attempt.number >= attempt.max_attempts:
         return Outcome("discarded", JobState.DISCARDED, error=record, reason=reason)
     if isinstance(error, JobRetry) and error.delay is not None:
         delay = error.delay
@@ -167,12 +167,12 @@ def not_committed(attempt: Attempt, random: Callable[[], float]) -> Outcome:
 class TooOldError(Exception):
     """The error recorded for a job that was due for too long when it could be started."""
 
+    def __init__(self, age: timedelta, limit: timedelta) -> None:
+        super().__init__(f"it was due {age} ago when it could be started, and its kind's max_age is {limit}")
 
-def too_old(age: timedelta, limit: timedelta, attempt: Attempt) -> Outcome:
-    """Conclude an attempt whose job was due so long ago that nobody wants it any more: it is discarded."""
-    error = TooOldError(f"it was due {age} ago when it could be started, and its kind's max_age is {limit}")
-    entry = _record(error, attempt, with_trace=False)
-    return Outcome("discarded", JobState.DISCARDED, error=entry, reason=_one_line(error))
+
+class DeadlineError(Exception):
+    """The error recorded for a job that was not done at its deadline; it is discarded."""
 
 
 def failed_by_hand(
@@ -187,8 +187,8 @@ class FailedByHandError(Exception):
     """The error recorded for an attempt that was called failed by `jobs.fail`, in these words."""
 
 
-def undecodable(error: Exception, attempt: Attempt) -> Outcome:
-    """Conclude an attempt whose args no longer fit their class: it is discarded, since waiting mends nothing."""
+def not_wanted(error: Exception, attempt: Attempt) -> Outcome:
+    """Conclude an attempt whose worker is not called: its args do not fit, or it is too late. It is discarded."""
     return Outcome(
         "discarded",
         JobState.DISCARDED,

@@ -254,7 +254,7 @@ _TIMEOUT = 10.0
 
 
 def _not_for_schedules(opts: InsertOpts) -> tuple[object, ...]:
-    return opts.scheduled_at, opts.unique, opts.debounce, opts.insert_id, opts.on_discard, opts.pending
+    return opts.scheduled_at, opts.unique, opts.debounce, opts.insert_id, opts.on_discard, opts.pending, opts.deadline
 
 
 def _config(stored: StoredSchedule) -> ScheduleConfig:

@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from workerqueue.durations import Duration, as_timedelta, positive
 from workerqueue.errors import ConfigError, OptionError, brief, near_matches
+from workerqueue.job_context import current_context
 from workerqueue.validation import Checked
 
 LIVE: Final = ("available", "scheduled", "pending", "running", "retryable")
@@ -130,8 +131,8 @@ class Key(NamedTuple):
 
 
 def current_tenant() -> str:
-    """Give the tenant in whose scope keys are; there is one for all until jobs have a context."""
-    return ""
+    """Give the tenant in whose scope keys are; without one they are in a scope of their own."""
+    return current_context().tenant or ""
 
 
 def scoped(key: str) -> str:

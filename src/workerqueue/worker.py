@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Generic, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Final, Generic, Literal, TypeVar, cast, get_args, get_origin, get_type_hints, overload
 
 from workerqueue.args import A_NAME, JobArgs, is_name, kind_of
 from workerqueue.errors import ConfigError, DuplicateKindError, WorkerError
@@ -46,6 +46,9 @@ class Worker(Generic[A]):
         return None
 
 
+Place = Literal["loop", "thread", "process"]
+
+
 @dataclass(frozen=True, slots=True)
 class Registration:
     """One kind and what works it."""
@@ -53,10 +56,12 @@ class Registration:
     kind: str
     args_class: type[JobArgs]
     work: AnyWork
-    is_async: bool
-    """Whether `work` is a coroutine function; a plain function runs in a thread."""
+    place: Place
+    """Where `work` runs."""
     rules: Worker[JobArgs]
     """Where `timeout` and `next_retry` are asked."""
+    memory_limit: int | None = None
+    """Bytes that a child process may have beside what Python needs."""
 
 
 Build = Callable[[datetime], JobArgs]
@@ -148,20 +153,54 @@ class Workers:
 
         return register
 
-    def worker(self, function: Callable[[Job[A]], R]) -> Callable[[Job[A]], R]:
+    @overload
+    def worker(self, function: Callable[[Job[A]], R], /) -> Callable[[Job[A]], R]: ...
+
+    @overload
+    def worker(
+        self, /, *, executor: Literal["process"], memory_limit: int | None = None
+    ) -> Callable[[Callable[[Job[A]], R]], Callable[[Job[A]], R]]: ...
+
+    def worker(
+        self,
+        function: Callable[[Job[A]], R] | None = None,
+        /,
+        *,
+        executor: Literal["process"] | None = None,
+        memory_limit: int | None = None,
+    ) -> Callable[[Job[A]], R] | Callable[[Callable[[Job[A]], R]], Callable[[Job[A]], R]]:
         """Register a function as the worker of its kind, and return it unchanged.
 
-        A coroutine function runs on the event loop, a plain function in a thread.
+        A coroutine function runs on the event loop, a plain function in a thread. At its timeout a thread is ended by
+        an exception, which a call that waits outside Python meets only when it returns.
+
+        Args:
+            function: The worker.
+            executor: `process`: in a child process of its own, for work that needs the CPU. At its timeout the process
+                is killed; a crash of it fails the one job. The function and its args class must be importable, since
+                the child imports them, and what it returns must be JSON.
+            memory_limit: How many bytes such a process may have beside what Python needs itself; more raises
+                `MemoryError` there. By default there is no limit.
 
         Raises:
-            WorkerError: If its first parameter is not annotated `Job[SomeArgs]`.
+            WorkerError: If its first parameter is not annotated `Job[SomeArgs]`, or a child process can't run it.
             DuplicateKindError: If the kind has a worker already.
         """
-        self._register_function(function)
-        return function
 
-    def add(self, work: Callable[[Job[A]], object] | Worker[A]) -> None:
-        """Register a function, or an instance of a `Worker` class.
+        def register(function: Callable[[Job[A]], R]) -> Callable[[Job[A]], R]:
+            self._register_function(function, executor, memory_limit)
+            return function
+
+        return register if function is None else register(function)
+
+    def add(
+        self,
+        work: Callable[[Job[A]], object] | Worker[A],
+        *,
+        executor: Literal["process"] | None = None,
+        memory_limit: int | None = None,
+    ) -> None:
+        """Register a function, or an instance of a `Worker` class; what follows is as of `worker`.
 
         Raises:
             WorkerError: If the args class can't be read from it.
@@ -172,9 +211,11 @@ class Workers:
                 f"expected a function or a worker object, got the class {work.__name__}; add {work.__name__}()"
             )
         if isinstance(work, Worker):
+            if executor is not None or memory_limit is not None:
+                raise WorkerError("executor: a child process takes a function, not an object with work()")
             self._register_object(work)  # pyright: ignore[reportUnknownArgumentType] - isinstance forgets the A
         else:
-            self._register_function(work)
+            self._register_function(work, executor, memory_limit)
 
     def declare(self, *args_classes: type[JobArgs]) -> None:
         """Make kinds known without working them here, so that they can be inserted by name.
@@ -205,7 +246,12 @@ class Workers:
     def __len__(self) -> int:
         return len(self._registrations)
 
-    def _register_function(self, function: Callable[[Job[A]], object]) -> None:
+    def _register_function(
+        self,
+        function: Callable[[Job[A]], object],
+        executor: Literal["process"] | None = None,
+        memory_limit: int | None = None,
+    ) -> None:
         if not callable(function):
             raise WorkerError(f"expected a function or a worker object, got {function!r}")
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
@@ -215,7 +261,11 @@ class Workers:
         is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004 - an object whose __call__ is a coroutine function
         )
-        self._register(_args_class_of(function), work, is_async=is_async, rules=NO_RULES)
+        args_class = _args_class_of(function)
+        if executor is not None or memory_limit is not None:
+            _check_process(executor, memory_limit, function, args_class, is_async=is_async)
+        place: Place = "process" if executor else "loop" if is_async else "thread"
+        self._register(args_class, work, place, NO_RULES, memory_limit)
 
     def _register_object(self, worker: Worker[A]) -> None:
         work = cast("AnyWork", worker.work)
@@ -224,16 +274,23 @@ class Workers:
         if not inspect.iscoroutinefunction(worker.work):
             raise WorkerError(f"{type(worker).__name__}.work is not a coroutine function; write `async def work`")
         rules = cast("Worker[JobArgs]", worker)
-        self._register(_args_class_of_worker(type(worker)), work, is_async=True, rules=rules)
+        self._register(_args_class_of_worker(type(worker)), work, "loop", rules)
 
-    def _register(self, args_class: type[JobArgs], work: AnyWork, *, is_async: bool, rules: Worker[JobArgs]) -> None:
+    def _register(
+        self,
+        args_class: type[JobArgs],
+        work: AnyWork,
+        place: Place,
+        rules: Worker[JobArgs],
+        memory_limit: int | None = None,
+    ) -> None:
         kind = self._know(args_class)
         if kind in self._registrations:
             raise DuplicateKindError(
                 f"{kind!r} has a worker already ({_name(self._registrations[kind].work)}); "
                 f"{_name(work)} can't be another"
             )
-        self._registrations[kind] = Registration(kind, args_class, work, is_async, rules)
+        self._registrations[kind] = Registration(kind, args_class, work, place, rules, memory_limit)
 
     def _know(self, args_class: type[JobArgs]) -> str:
         kind = kind_of(args_class)
@@ -246,6 +303,32 @@ class Workers:
 
 
 NO_RULES: Worker[JobArgs] = Worker()
+
+LEAST_MEMORY: Final = 1024 * 1024
+
+
+def _check_process(
+    executor: str | None,
+    memory_limit: int | None,
+    function: Callable[..., object],
+    args_class: type[JobArgs],
+    *,
+    is_async: bool,
+) -> None:
+    """Refuse what a child process can't run."""
+    name = _name(function)
+    if executor != "process":
+        beside = " beside a memory_limit" if memory_limit is not None else ""
+        raise WorkerError(f"{name}: executor: expected 'process'{beside}, got {executor!r}")
+    if is_async:
+        raise WorkerError(f"{name}: expected a plain function for a child process, not a coroutine function")
+    for each in (function, args_class):
+        if "<" in getattr(each, "__qualname__", "<"):
+            raise WorkerError(
+                f"{_name(each)}: a child process imports it, so it must be defined at the top of a module"
+            )
+    if memory_limit is not None and memory_limit < LEAST_MEMORY:
+        raise WorkerError(f"{name}: memory_limit: expected bytes, at least {LEAST_MEMORY:,}, got {memory_limit}")
 
 
 def _args_class_of(function: Callable[..., object]) -> type[JobArgs]:

@@ -19,7 +19,12 @@ from tests.waiting import PATIENCE, eventually
 from workerqueue import Client, DatabaseUnavailableError, Fixed, InsertOpts, Job, JobArgs, JobState, Workers
 from workerqueue.config import Config
 from workerqueue.database import Connection, Database, Finished
+from workerqueue.database import control as control_statements
 from workerqueue.database import jobs as job_statements
+from workerqueue.database import keys as key_statements
+from workerqueue.database import queues as queue_statements
+from workerqueue.database import schedules as schedule_statements
+from workerqueue.database import state as state_statements
 from workerqueue.database.statements import whole
 from workerqueue.outcome import COMPLETED, Outcome
 
@@ -358,6 +363,14 @@ async def test_codecs_on_a_callers_connections_change_nothing(
 
 
 CALLS = HOT | RARE
+WITH_A_DEADLINE = (
+    control_statements,
+    job_statements,
+    key_statements,
+    queue_statements,
+    schedule_statements,
+    state_statements,
+)
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
@@ -365,7 +378,8 @@ async def test_no_statement_waits_for_ever(
     database_url: str, schema: str, monkeypatch: pytest.MonkeyPatch, call: Call
 ) -> None:
     """On a connection from which nothing comes any more, each one ends with our error at its deadline."""
-    monkeypatch.setattr(job_statements, "CALL_TIMEOUT", 0.1)
+    for module in WITH_A_DEADLINE:
+        monkeypatch.setattr(module, "CALL_TIMEOUT", 0.1)
     async with proxy(database_url) as network:
         door = Database(network.url, schema)
         async with door.dedicated() as connection:

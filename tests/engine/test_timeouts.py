@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-from datetime import timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,6 +15,7 @@ from tests.engine.jobs import Other, Work, until_state, within
 from tests.waiting import PATIENCE
 from workerqueue import Config, Fixed, InsertOpts, Job, JobState, QueueConfig, TaskConfig, Workers
 from workerqueue.database import Connection
+from workerqueue.engine import executor
 
 SHORT = timedelta(milliseconds=100)
 
@@ -103,29 +106,154 @@ async def test_a_workers_own_deadline_is_its_own_error(make_client: MakeClient) 
     assert job.errors[0].type == "TimeoutError"
 
 
-async def test_a_thread_is_left_behind_at_its_timeout_and_its_slot_goes_on(make_client: MakeClient) -> None:
-    """A thread can't be stopped: its attempt fails in time, the slot is free, and what it returns is ignored."""
-    release = threading.Event()
+async def test_a_thread_is_ended_at_its_timeout(make_client: MakeClient) -> None:
+    """A loop of Python that never ends meets an exception, which `except Exception` does not swallow."""
     ended = threading.Event()
+    workers = Workers()
+
+    @workers.worker
+    def work(job: Job[Work]) -> None:
+        try:
+            while True:
+                with suppress(Exception):
+                    sum(range(1_000))
+        finally:
+            ended.set()
+
+    async with make_client(workers) as client:
+        await client.start()
+        inserted = await client.insert(Work(), InsertOpts(timeout=SHORT, max_attempts=1))
+        job = await client.jobs.wait(inserted.job.id, PATIENCE)
+        assert await asyncio.to_thread(ended.wait, PATIENCE)
+    assert (job.state, job.errors[0].type) == (JobState.DISCARDED, "JobTimeoutError")
+
+
+async def test_a_thread_that_waits_outside_python_holds_no_slot(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its attempt fails in time, its slot works on, the log tells of it, and it ends when its call returns."""
+    monkeypatch.setattr(executor, "STUCK_AFTER", 0.1)
+    release, ended, stuck = threading.Event(), threading.Event(), asyncio.Event()
     workers = Workers()
 
     @workers.worker
     def work(job: Job[Work]) -> str:
         if job.args.n == 0:
-            release.wait(PATIENCE)
-            ended.set()
+            try:
+                release.wait(PATIENCE)
+            finally:
+                ended.set()
+        return "worked"
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "is stuck" in record.getMessage():
+                stuck.set()
+
+    ear = Ear()
+    logging.getLogger("workerqueue.engine").addHandler(ear)
+    try:
+        async with make_client(workers) as client:
+            await client.start(queues={"default": 1})
+            first = await client.insert(Work(n=0), InsertOpts(timeout=SHORT, max_attempts=1))
+            after = await client.insert(Work(n=1))
+            assert (await client.jobs.wait(after.job.id, PATIENCE)).output == "worked"
+            job = await client.jobs.wait(first.job.id, PATIENCE)
+            await within(stuck)
+            release.set()
+            assert await asyncio.to_thread(ended.wait, PATIENCE)
+            assert job == await client.jobs.get(first.job.id)
+    finally:
+        logging.getLogger("workerqueue.engine").removeHandler(ear)
+    assert (job.state, job.errors[0].type) == (JobState.DISCARDED, "JobTimeoutError")
+    assert "A thread of work is stuck" in caplog.text
+
+
+async def test_a_worker_that_ignores_its_end_loses_its_slot(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The attempt ends without it, another slot works on, and what it makes of itself later counts for nothing."""
+    monkeypatch.setattr(executor, "STUCK_AFTER", 0.1)
+    release, ended = asyncio.Event(), asyncio.Event()
+    workers = Workers()
+
+    @workers.worker
+    async def work(job: Job[Work]) -> str:
+        while job.args.n == 0 and not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+        ended.set()
         return "worked"
 
     async with make_client(workers) as client:
         await client.start(queues={"default": 1})
-        stuck = await client.insert(Work(n=0), InsertOpts(timeout=SHORT, max_attempts=1))
+        first = await client.insert(Work(n=0), InsertOpts(timeout=SHORT, max_attempts=1))
+        job = await client.jobs.wait(first.job.id, PATIENCE)
+        assert (job.state, job.errors[0].type) == (JobState.DISCARDED, "JobTimeoutError")
         after = await client.insert(Work(n=1))
         assert (await client.jobs.wait(after.job.id, PATIENCE)).output == "worked"
-        job = await client.jobs.wait(stuck.job.id, PATIENCE)
+        ended.clear()
         release.set()
-        assert await asyncio.to_thread(ended.wait, PATIENCE)
-        assert job == await client.jobs.get(stuck.job.id)
-    assert (job.state, job.errors[0].type) == (JobState.DISCARDED, "JobTimeoutError")
+        await within(ended)
+        again = await client.insert(Work(n=2))
+        assert (await client.jobs.wait(again.job.id, PATIENCE)).output == "worked"
+        assert job == await client.jobs.get(first.job.id)
+    assert "A worker is stuck" in caplog.text
+
+
+async def test_too_many_that_ignore_their_end_ask_for_a_restart(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pool gives up as many workers as it has; the next one keeps its slot, and the log asks for a restart."""
+    monkeypatch.setattr(executor, "STUCK_AFTER", 0.05)
+    release, asked = asyncio.Event(), asyncio.Event()
+    workers = Workers()
+
+    @workers.worker
+    async def work(job: Job[Work]) -> None:
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "restart this process" in record.getMessage():
+                asked.set()
+
+    ear = Ear()
+    logging.getLogger("workerqueue.engine").addHandler(ear)
+    try:
+        async with make_client(workers) as client:
+            await client.start(queues={"default": 1})
+            await client.insert_many([(Work(n=n), InsertOpts(timeout=SHORT, max_attempts=1)) for n in range(2)])
+            await within(asked)
+            release.set()
+    finally:
+        logging.getLogger("workerqueue.engine").removeHandler(ear)
+
+
+@pytest.mark.parametrize("delay", [-SHORT, 2 * SHORT])
+async def test_a_job_is_not_worked_past_its_deadline(make_client: MakeClient, delay: timedelta) -> None:
+    """It is not started after that, a run under way is cut off, and the job is discarded though attempts are left."""
+    started: list[int] = []
+    workers = Workers()
+
+    @workers.worker
+    async def work(job: Job[Work]) -> None:
+        started.append(job.id)
+        assert job.deadline_at is not None
+        await asyncio.sleep(60)
+
+    async with make_client(workers) as client:
+        await client.start()
+        inserted = await client.insert(Work(), InsertOpts(deadline=datetime.now(UTC) + delay))
+        relative = await client.insert(Work(), InsertOpts(deadline=SHORT))
+        assert relative.job.deadline_at == relative.job.created_at + SHORT
+        for each in (inserted, relative):
+            job = await client.jobs.wait(each.job.id, PATIENCE)
+            assert (job.state, job.attempt, job.errors[0].type) == (JobState.DISCARDED, 1, "DeadlineError")
+    assert relative.job.id in started
+    assert (inserted.job.id in started) == (delay > timedelta())
 
 
 async def test_pools_do_not_hold_each_other_up(make_client: MakeClient) -> None:

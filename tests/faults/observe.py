@@ -29,7 +29,7 @@ def install(journal: Journal) -> None:
 def _note_leases() -> None:
     execute = Executor.execute
 
-    async def noting(executor: Executor, stored: Claimed, task: asyncio.Task[None]) -> Outcome:
+    async def noting(executor: Executor, stored: Claimed, task: asyncio.Task[None]) -> Outcome | None:
         current_lease.set(stored.lease)
         return await execute(executor, stored, task)
 

@@ -174,7 +174,7 @@ def test_no_object_shows_secrets(follow_up: bool) -> None:
     opts = InsertOpts(on_discard=FULL) if follow_up else None
     new = Resolver(Config()).resolve(FULL, opts)
     job: Job[Any] = new.to_job(1, NOW)
-    stored = StoredJob._make([1, "login", new.args_json, "q", "q", "available", *[None] * 13])
+    stored = StoredJob._make([1, "login", new.args_json, "q", "q", "available", *[None] * 17])
     claimed = Claimed(1, "login", new.args_json, None, "q", 1, 1, 3, 60.0, NOW, NOW, NOW, None, "c", 1)
     text = f"{new!r} {new.terms!r} {job!r} {stored!r} {claimed!r} {new} {claimed} {opts!r}"
     assert [each for each in (*HIDDEN, "sesame") if each in text and each != "4111-1111"] == []

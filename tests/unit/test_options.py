@@ -207,6 +207,8 @@ def test_an_unlisted_kind_has_the_defaults() -> None:
             tags=(),
             metadata={},
             metadata_json=None,
+            deadline_at=None,
+            deadline=None,
             on_discard=None,
         ),
     )
@@ -573,6 +575,9 @@ def test_the_follow_up_is_a_whole_insert() -> None:
         "args": {"run": 'r"1'},
         "queue": 'clean-r"1',
         "lane": None,
+        "context": None,
+        "deadline_at": None,
+        "deadline_seconds": None,
         "pool": "slow",
         "priority": -3,
         "max_attempts": 9,

@@ -22,9 +22,9 @@ from workerqueue.outcome import (
     JobTimeoutError,
     Outcome,
     OutputError,
+    not_wanted,
     raised,
     returned,
-    undecodable,
     without_data,
 )
 from workerqueue.payload import MAX_ERROR_BYTES, MAX_TRACE_BYTES, decode_model
@@ -424,7 +424,7 @@ def test_args_that_no_longer_fit_their_class_end_the_job() -> None:
     try:
         decode_model(Report, '{"name": ["s3cret"]}')
     except ArgsError as error:
-        outcome = undecodable(error, attempt(1))
+        outcome = not_wanted(error, attempt(1))
     else:
         raise AssertionError
     recorded = entry(outcome)

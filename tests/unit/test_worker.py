@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from workerqueue import ConfigError, DuplicateKindError, Job, JobArgs, Worker, WorkerError, Workers
+from workerqueue.worker import Place
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -118,34 +119,34 @@ async def partial_run(prefix: str, job: Job[RunArgs]) -> None:
     """A worker whose first parameter is bound beforehand."""
 
 
-FORMS: dict[str, tuple[Any, bool]] = {
-    "async function": (async_run, True),
-    "sync function": (sync_run, False),
-    "text as annotation": (quoted_run, True),
-    "a parameter with a default": (defaulted_run, True),
-    "starred parameters": (starred_run, True),
-    "bound method": (Runs().run, True),
-    "class method": (Runs.class_run, True),
-    "static method": (Runs.static_run, False),
-    "async callable object": (AsyncCallable(), True),
-    "sync callable object": (SyncCallable(), False),
-    "wrapped function": (wrapped(async_run), True),
-    "partial": (functools.partial(partial_run, "x"), True),
-    "class form": (RunWorker(), True),
-    "derived class": (DerivedWorker(), True),
-    "generic class between": (LoggedRunWorker(), True),
+FORMS: dict[str, tuple[Any, Place]] = {
+    "async function": (async_run, "loop"),
+    "sync function": (sync_run, "thread"),
+    "text as annotation": (quoted_run, "loop"),
+    "a parameter with a default": (defaulted_run, "loop"),
+    "starred parameters": (starred_run, "loop"),
+    "bound method": (Runs().run, "loop"),
+    "class method": (Runs.class_run, "loop"),
+    "static method": (Runs.static_run, "thread"),
+    "async callable object": (AsyncCallable(), "loop"),
+    "sync callable object": (SyncCallable(), "thread"),
+    "wrapped function": (wrapped(async_run), "loop"),
+    "partial": (functools.partial(partial_run, "x"), "loop"),
+    "class form": (RunWorker(), "loop"),
+    "derived class": (DerivedWorker(), "loop"),
+    "generic class between": (LoggedRunWorker(), "loop"),
 }
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_kind_comes_from_the_annotation(form: str) -> None:
     """Whatever the form of the worker, its args class and kind are read from its types."""
-    work, is_async = FORMS[form]
+    work, place = FORMS[form]
     workers = Workers()
     workers.add(work)
     registration = workers.get("run")
     assert registration is not None
-    assert (registration.kind, registration.args_class, registration.is_async) == ("run", RunArgs, is_async)
+    assert (registration.kind, registration.args_class, registration.place) == ("run", RunArgs, place)
     assert (workers.kinds, workers.classes, len(workers)) == (["run"], {"run": RunArgs}, 1)
     assert [each.kind for each in workers] == ["run"]
 

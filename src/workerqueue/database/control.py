@@ -9,10 +9,7 @@ from typing import Final, cast
 from workerqueue.database.caller import Connection, Runner
 from workerqueue.database.driver_errors import in_our_words
 from workerqueue.database.rows import Controlled, JobFilter, StoredJob
-from workerqueue.database.statements import statement
-
-CALL_TIMEOUT: Final = 10.0
-"""Seconds that one of these statements may take."""
+from workerqueue.database.statements import CALL_TIMEOUT, statement
 
 STOP: Final = "\tstop "
 """What is said on the channel before the id of a job whose run is to stop; no pool is named like that."""
@@ -74,6 +71,12 @@ class ControlTable:
                 timeout=CALL_TIMEOUT,
             )
         return [StoredJob._make(row) for row in rows]
+
+    async def find_others(self, runner: Runner, ids: Collection[int], tenant: str) -> set[int]:
+        """Give those of some jobs that are not a tenant's."""
+        with in_our_words(self._schema):
+            rows = await runner.fetch(statement("find_others", self._schema), list(ids), tenant, timeout=CALL_TIMEOUT)
+        return {cast("int", row[0]) for row in rows}
 
     async def _control(self, runner: Runner, sql: str, *parameters: object) -> list[Controlled]:
         with in_our_words(self._schema):

@@ -33,7 +33,7 @@ from workerqueue.database.rows import (
     Walked,
     WorkingClient,
 )
-from workerqueue.database.statements import statement
+from workerqueue.database.statements import CALL_TIMEOUT, statement
 from workerqueue.options import NewJob
 from workerqueue.outcome import COMPLETED, Outcome
 
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     Record: TypeAlias = asyncpg.Record
 
 A = TypeVar("A")
-
-CALL_TIMEOUT: Final = 10.0
-"""Seconds that one statement of the path may take."""
 
 
 _ID: Final = attrgetter("job.id")
@@ -86,6 +83,9 @@ class JobTable:
                 terms.on_discard,
                 self._channel,
                 job.lane,
+                job.context,
+                terms.deadline_at,
+                None if terms.deadline is None else terms.deadline.total_seconds(),
                 timeout=timeout,
             )
         job_id, at, _ = cast("tuple[int, datetime, object]", rows[0])
@@ -95,7 +95,7 @@ class JobTable:
         """Insert one or more jobs."""
         sql = statement("insert_jobs", self._schema)
         with in_our_words(self._schema):
-            rows = await runner.fetch(sql, *_parameters(jobs), self._channel, _lanes(jobs), timeout=timeout)
+            rows = await runner.fetch(sql, *_parameters(jobs), self._channel, *_rare(jobs), timeout=timeout)
         ids, at, _ = cast("tuple[list[int], datetime, object]", rows[0])
         return Inserted(ids, at)
 
@@ -104,7 +104,7 @@ class JobTable:
         insert_ids = [None if job.insert_id is None else str(job.insert_id) for job in jobs]
         sql = statement("insert_jobs_once", self._schema)
         with in_our_words(self._schema):
-            rows = await runner.fetch(sql, *_parameters(jobs), self._channel, _lanes(jobs), insert_ids, timeout=timeout)
+            rows = await runner.fetch(sql, *_parameters(jobs), self._channel, *_rare(jobs), insert_ids, timeout=timeout)
         ids, at, _ = cast("tuple[list[int | None], datetime, object]", rows[0])
         return InsertedOnce(ids, at)
 
@@ -306,6 +306,15 @@ class JobTable:
         next_runs = Claimed.from_json(row["runs"], claimant.client if claimant else "", lease)
         return Recorded(set(row["accepted"]), next_runs, row["turns"])
 
+    async def save_state(
+        self, connection: Connection, run: Claimed, *, progress: str | None, checkpoint: str | None
+    ) -> bool:
+        """Save how far a run is, and say whether it is its job's current one; `None` leaves what is there."""
+        sql = statement("save_state", self._schema)
+        with in_our_words(self._schema):
+            rows = await connection.fetch(sql, run.id, run.lease, progress, checkpoint, timeout=CALL_TIMEOUT)
+        return bool(rows)
+
     async def promote_due_jobs(self, connection: Connection, limit: int) -> Promotion:
         """Make at most `limit` jobs available whose time has come."""
         sql = statement("promote_due_jobs", self._schema)
@@ -392,9 +401,10 @@ def _parameters(jobs: Sequence[NewJob]) -> tuple[object, ...]:
     )
 
 
-def _lanes(jobs: Sequence[NewJob]) -> list[str | None] | None:
-    lanes = [job.lane for job in jobs]
-    return lanes if any(lanes) else None
+def _rare(jobs: Sequence[NewJob]) -> tuple[list[str | None] | None, ...]:
+    """Give lanes and contexts; none where no job has one."""
+    lanes, contexts = [job.lane for job in jobs], [job.context for job in jobs]
+    return lanes if any(lanes) else None, contexts if any(contexts) else None
 
 
 def _partition(day: date) -> str:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Final, cast
+from typing import cast
 
 from workerqueue.database.caller import Connection, Runner
 from workerqueue.database.driver_errors import in_our_words
 from workerqueue.database.rows import KeyHolder, StoredJob
-from workerqueue.database.statements import statement
+from workerqueue.database.statements import CALL_TIMEOUT, statement
 from workerqueue.options import NewJob
 from workerqueue.payload import MAX_ARGS_BYTES
 from workerqueue.unique import Key, Replacing
-
-CALL_TIMEOUT: Final = 10.0
-"""Seconds that a look may take."""
 
 
 class KeyTable:

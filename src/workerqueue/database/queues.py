@@ -9,10 +9,7 @@ from typing import Final
 from workerqueue.database.caller import Connection
 from workerqueue.database.driver_errors import in_our_words
 from workerqueue.database.rows import Choice, Counted, QueueChange, Removal, Room
-from workerqueue.database.statements import statement
-
-CALL_TIMEOUT: Final = 10.0
-"""Seconds that one of these statements may take."""
+from workerqueue.database.statements import CALL_TIMEOUT, statement
 
 ALL: Final = "*"
 """The name of every queue, those to come too, where one is paused or resumed."""

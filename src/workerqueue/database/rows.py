@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
 from pydantic_core import to_json
 
 from workerqueue.config import PRIORITIES
+from workerqueue.errors import ContextError
 from workerqueue.job import ERRORS, AttemptError, Job, JobState
+from workerqueue.job_context import NOTHING, Context, read_context
 from workerqueue.outcome import Outcome
 from workerqueue.payload import read_json
 
@@ -59,6 +61,10 @@ class StoredJob(NamedTuple):
     tags: list[str] | None
     metadata: str | None
     output: str | None
+    context: str | None
+    progress: str | None
+    checkpoint: str | None
+    deadline_at: datetime | None
 
     def __repr__(self) -> str:
         return f"StoredJob(id={self.id}, kind={self.kind!r}, state={self.state!r})"  # what else it holds may be secret
@@ -85,7 +91,19 @@ class StoredJob(NamedTuple):
             tags=self.tags or [],
             metadata=cast("dict[str, JsonValue]", read_json(self.metadata)) if self.metadata else {},
             output=read_json(self.output),
+            deadline_at=self.deadline_at,
+            context=NOTHING if self.context is None else _readable_context(self.context),
+            last_progress=read_json(self.progress),
+            last_checkpoint=read_json(self.checkpoint),
         )
+
+
+def _readable_context(stored: str) -> Context:
+    """Read a context; a reader must be able to look at a job whose context is none."""
+    try:
+        return read_context(cast("dict[str, object]", read_json(stored)))
+    except ContextError:
+        return NOTHING
 
 
 class KnownInsert(NamedTuple):
@@ -205,6 +223,10 @@ class Extras(BaseModel):
     tags: list[str] | None = None
     metadata: dict[str, JsonValue] | None = None
     retry: JsonValue = None
+    context: dict[str, JsonValue] | None = None
+    progress: JsonValue = None
+    checkpoint: JsonValue = None
+    deadline_at: datetime | None = None
 
 
 _NO_EXTRAS: Final = Extras()
@@ -260,6 +282,7 @@ class Claimed(NamedTuple):
 
         Raises:
             ValueError: If what is stored beside its args can't be read.
+            ContextError: If its context is not one.
         """
         extras = self.extras()
         return Job(
@@ -280,6 +303,10 @@ class Claimed(NamedTuple):
             errors=extras.errors or [],
             tags=extras.tags or [],
             metadata=extras.metadata or {},
+            deadline_at=extras.deadline_at,
+            context=read_context(extras.context),
+            last_progress=extras.progress,
+            last_checkpoint=extras.checkpoint,
         )
 
 
@@ -389,6 +416,7 @@ class JobFilter(NamedTuple):
     ids: Sequence[int] | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    tenant: str | None = None
 
 
 class StoredSchedule(NamedTuple):

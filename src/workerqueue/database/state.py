@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from workerqueue.database.caller import Connection
 from workerqueue.database.driver_errors import in_our_words
 from workerqueue.database.rows import Taken
-from workerqueue.database.statements import statement
-
-CALL_TIMEOUT: Final = 10.0
-"""Seconds that one of these statements may take."""
+from workerqueue.database.statements import CALL_TIMEOUT, statement
 
 
 class StateTable:

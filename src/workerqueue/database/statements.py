@@ -8,8 +8,12 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib.resources import files
+from typing import Final
 
 from workerqueue.errors import ConfigError
+
+CALL_TIMEOUT: Final = 10.0
+"""Seconds that a statement may take, where its caller has no limit of its own."""
 
 _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _PART = re.compile(r"^( *)(.*?)\{part (\w+)\}", re.MULTILINE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from time import monotonic
 from typing import Final
@@ -15,11 +15,12 @@ from workerqueue.config import QueueConfig, TaskConfig
 from workerqueue.database import CHANGED, RESIGNED, SCHEDULED, STOP, Claimed, Database, Finished, Runner, let_others_run
 from workerqueue.durations import as_timedelta
 from workerqueue.engine.completer import Completer
-from workerqueue.engine.executor import Executor, Interruption
+from workerqueue.engine.executor import Executor
 from workerqueue.engine.notifier import pass_on_hints
 from workerqueue.engine.presence import Presence
 from workerqueue.engine.producer import Producer
 from workerqueue.engine.rules import Rules
+from workerqueue.engine.runs import Interruption, Run
 from workerqueue.engine.slots import Slots
 from workerqueue.errors import DatabaseError, StaleRunError
 from workerqueue.events import Events, RunEvent
@@ -27,6 +28,7 @@ from workerqueue.maintenance.chores import run_chores
 from workerqueue.maintenance.cron import Cron
 from workerqueue.maintenance.leader import Leader
 from workerqueue.maintenance.retention import Retention
+from workerqueue.middleware import Middleware
 from workerqueue.outcome import INTERRUPTED, STOPPED, Outcome
 from workerqueue.worker import Workers
 
@@ -62,6 +64,7 @@ class Engine:
         retention: How long finalized jobs are kept, while this client leads.
         task: Gives a kind's row of the task table.
         works_all: Whether it works the queues that are added at run time, too.
+        middleware: What is around all work, the outermost first.
         make_cron: Makes what fires schedules, given who leads.
     """
 
@@ -80,6 +83,7 @@ class Engine:
         retention: Retention,
         task: Callable[[str], TaskConfig],
         works_all: bool,
+        middleware: Sequence[Middleware],
         make_cron: Callable[[Leader], Cron],
     ) -> None:
         self._database = database
@@ -90,7 +94,12 @@ class Engine:
         self._kinds = workers.kinds
         max_ages = {kind: task(kind).max_age for kind in self._kinds}
         self._executor = Executor(
-            workers, client, {kind: as_timedelta(age) for kind, age in max_ages.items() if age is not None}
+            workers,
+            client,
+            {kind: as_timedelta(age) for kind, age in max_ages.items() if age is not None},
+            middleware,
+            self._save_state,
+            self._stuck,
         )
         rules = Rules(queues, {kind: task(kind) for kind in self._kinds}, works_all=works_all)
 
@@ -125,7 +134,7 @@ class Engine:
         )
         self._completer = Completer(database, self._producer.turns, self._written)
         self._freed = asyncio.Event()
-        self._abandoned: set[int] = set()
+        self._abandoned = 0
         self._hurried = False
         self._grace: anyio.CancelScope | None = None
         self._patience = SILENCE_GRACE
@@ -143,8 +152,8 @@ class Engine:
 
     @property
     def left_behind(self) -> int:
-        """How many runs did not end when they were cancelled; their jobs were released."""
-        return len(self._abandoned)
+        """How many runs did not end when they were cancelled, and were ended without their workers."""
+        return self._abandoned
 
     async def complete_in(self, runner: Runner, job: int, outcome: Outcome) -> None:
         """Complete a job that is run here in a transaction of its worker's.
@@ -223,6 +232,31 @@ class Engine:
             for job in slots.take_back(which=lambda job: job.id in ids):
                 self._completer.add(Finished(job, STOPPED))
 
+    def _stuck(self, run: Run, outcome: Outcome) -> bool:
+        """End a run whose worker does not end; not if the pool has given up too many already."""
+        job = run.stored
+        extra = {"task_kind": job.kind, "job_id": job.id, "queue": job.queue or job.pool}
+        if not self._pools[job.pool].give_up(run.task):
+            _log.critical("A worker is stuck, and so are too many others: restart this process", extra=extra)
+            return False
+        _log.error("A worker is stuck: it was cut off and does not end; its slot works on without it", extra=extra)
+        self._abandoned += 1
+        self._completer.add(Finished(job, outcome))
+        self._producer.slot_freed(job.pool)
+        self._freed.set()
+        return True
+
+    async def _save_state(self, run: Claimed, progress: str | None, checkpoint: str | None) -> None:
+        """Save what a worker says of its run.
+
+        Raises:
+            StaleRunError: If it is not its job's current one any more.
+        """
+        async with self._database.acquire() as connection:
+            is_current = await self._database.jobs.save_state(connection, run, progress=progress, checkpoint=checkpoint)
+        if not is_current:
+            raise StaleRunError(f"this run of job {run.id} is not its current one any more")
+
     def _lost(self) -> None:
         """Drop what is in hand: this client was declared dead, and others have its jobs."""
         for slots in self._pools.values():
@@ -237,7 +271,8 @@ class Engine:
         self._executor.interrupt_all(Interruption.STOP)
         await self._wait_for_runs(grace)
         for run in self._executor.runs:
-            self._abandoned.add(run.stored.id)
+            run.is_abandoned = True
+            self._abandoned += 1
             self._completer.add(Finished(run.stored, INTERRUPTED))
 
     async def _write_the_rest(self) -> None:
@@ -309,8 +344,8 @@ class Engine:
         self._emit("started", stored)
         started = monotonic()
         outcome = await self._executor.execute(stored, task)
-        if stored.id in self._abandoned:
-            return  # released because it would not end; what it made of itself is stale
+        if outcome is None:
+            return  # it was given up because it would not end
         self._completer.add(Finished(stored, outcome, monotonic() - started))
         if self._completer.is_full:
             await self._completer.wait_for_room()

@@ -1,93 +1,89 @@
-"""Works one claimed job: decode → deadline → worker → outcome, without a round trip to the database."""
+"""Works one claimed job: decode → context → middleware → deadline → worker → outcome, without a round trip."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import math
 import random
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from enum import Enum
+from functools import partial
+from typing import Final, cast
 
-from anyio import CapacityLimiter, to_thread
+from pydantic import JsonValue
 
 from workerqueue.args import JobArgs
 from workerqueue.database import Claimed
 from workerqueue.durations import as_timedelta, positive
 from workerqueue.engine.deadlines import NEVER, Deadlines
+from workerqueue.engine.hooks import Hooks
 from workerqueue.engine.isolation import in_own_context
+from workerqueue.engine.processes import Processes
+from workerqueue.engine.runs import Interruption, Keeper, Run, SaveState
+from workerqueue.engine.threads import Threads
 from workerqueue.job import Job
+from workerqueue.job_context import NOTHING, entered
+from workerqueue.middleware import Middleware, around_work
 from workerqueue.outcome import (
     COMPLETED,
     INTERRUPTED,
     STOPPED,
     Attempt,
+    DeadlineError,
     JobCancel,
     JobDiscard,
     JobSnooze,
     JobTimeoutError,
     Outcome,
+    TooOldError,
     not_committed,
+    not_wanted,
     raised,
     returned,
-    too_old,
-    undecodable,
 )
-from workerqueue.payload import decode_model
+from workerqueue.payload import decode_model, read_json
 from workerqueue.redaction import secrets_in
 from workerqueue.retry import LONGEST
 from workerqueue.worker import NO_RULES, Registration, Workers
 
-
-class Interruption(Enum):
-    """Why the engine cut a run off."""
-
-    TIMEOUT = "timeout"
-    STOP = "stop"
-    ASKED = "asked"
-    """Somebody asked the run to stop."""
-    LOST = "lost"
-    """The client was declared dead: what comes of the run is no longer taken."""
-
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """One job while it is worked."""
-
-    stored: Claimed
-    task: asyncio.Task[object]
-    timeout: float
-    """Seconds."""
-    deadline: float = NEVER
-    interruption: Interruption | None = None
-    cancellations: int = 0
-    in_tx: bool = False
-    """Whether its worker has completed it in a transaction of its own."""
-
-    def expire(self) -> None:
-        """Cut it off at its deadline."""
-        self.interrupt(Interruption.TIMEOUT)
-
-    def interrupt(self, why: Interruption) -> None:
-        """Cancel the worker; the first reason counts."""
-        self.interruption = self.interruption or why
-        self.cancellations += 1
-        self.task.cancel()
+STUCK_AFTER: Final = 10.0
+"""Seconds that a worker has to end once it is cut off."""
 
 
 class Executor:
-    """Works claimed jobs, each to an `Outcome`; knows which are under way."""
+    """Works claimed jobs, each to an `Outcome`; knows which are under way.
 
-    def __init__(self, workers: Workers, client: str, max_ages: Mapping[str, timedelta]) -> None:
+    Args:
+        workers: Who works which kind.
+        client: The client's id, written into errors.
+        max_ages: How long ago jobs of some kinds may have been due when they are started.
+        middleware: What is around all work, the outermost first.
+        save_state: Saves progress and checkpoint of a run.
+        on_stuck: Told of a run that did not end when it was cut off, and what becomes of its job; says whether it is
+            left to itself from then on.
+    """
+
+    def __init__(
+        self,
+        workers: Workers,
+        client: str,
+        max_ages: Mapping[str, timedelta],
+        middleware: Sequence[Middleware],
+        save_state: SaveState,
+        on_stuck: Callable[[Run, Outcome], bool],
+    ) -> None:
         self._workers = workers
         self._max_ages = max_ages
         self._client = client
+        self._hooks = Hooks(middleware)
+        self._around = partial(around_work, middleware) if around_work(middleware, _no_work) is not _no_work else None
+        self._on_stuck = on_stuck
         self._runs: set[Run] = set()
         self._deadlines = Deadlines(self._runs)
-        # Slots limit how many threads there are; a limit of their own could only make them wait for each other.
-        self._threads = CapacityLimiter(math.inf)
+        self._keeper = Keeper(self._deadlines, STUCK_AFTER, self._give_up, save_state)
+        self._threads = Threads(STUCK_AFTER)
+        self._processes = Processes()
 
     @property
     def runs(self) -> list[Run]:
@@ -110,11 +106,16 @@ class Executor:
                 run.interrupt(why)
 
     def close(self) -> None:
-        """Watch no deadlines any more."""
+        """Watch no deadlines any more, and end the child processes."""
         self._deadlines.close()
+        self._processes.close()
 
-    async def execute(self, stored: Claimed, task: asyncio.Task[None]) -> Outcome:
-        """Work one job to its outcome, whatever its worker does, in the task that calls this."""
+    async def execute(self, stored: Claimed, task: asyncio.Task[None]) -> Outcome | None:
+        """Work one job to its outcome, whatever its worker does, in the task that calls this.
+
+        Returns:
+            `None` if the run was given up meanwhile: its outcome has been told.
+        """
         registration = self._workers.get(stored.kind)
         if registration is None:
             return INTERRUPTED  # its worker was taken away after the claim; others may have it
@@ -122,63 +123,122 @@ class Executor:
             # Both by the database's clock.
             age = stored.attempted_at - stored.scheduled_at
             if age > limit:
-                return too_old(age, limit, self._attempt_of(stored))
+                return await self._discard(stored, TooOldError(age, limit))
         try:
-            job = _decode(registration, stored)
+            job = stored.to_job(decode_model(registration.args_class, stored.args))
         except Exception as error:  # noqa: BLE001 - whatever is wrong with this row must not touch another
-            return undecodable(error, self._attempt_of(stored))
-        run = Run(stored, task, stored.timeout_seconds)
+            return await self._discard(stored, error)
+        if job.deadline_at is not None and job.deadline_at <= stored.attempted_at:
+            return await self._discard(stored, DeadlineError("its deadline had passed when it could be started"))
+        if job.context is NOTHING:
+            return await self._work(registration, stored, job, task)
+        with entered(job.context):
+            return await self._work(registration, stored, job, task)
+
+    async def _work(
+        self, registration: Registration, stored: Claimed, job: Job[JobArgs], task: asyncio.Task[None]
+    ) -> Outcome | None:
+        run = Run(stored, job, registration, task, stored.timeout_seconds, self._keeper)
+        job.attach(run)
         self._runs.add(run)
         try:
-            outcome = await self._attempt(registration, job, run)
+            outcome = await self._attempt(run)
+            if run.is_abandoned:
+                return None
             return replace(outcome, in_tx=True) if run.in_tx else outcome
         finally:
             self._runs.discard(run)
 
-    async def _attempt(self, registration: Registration, job: Job[JobArgs], run: Run) -> Outcome:
+    async def _attempt(self, run: Run) -> Outcome:
         """Call the worker and conclude from what it returned or raised."""
         error: BaseException | None = None
         value: object = None
         try:
-            value = await self._call(registration, job, run)
+            value = await self._call(run)
+            if run.saving is not None:
+                await run.saving.finish()
         except BaseException as caught:
             if isinstance(caught, GeneratorExit) and _is_closing(run):
                 raise
             error = caught  # a worker's SystemExit, too, must not end the process
         for _ in range(run.cancellations):
             run.task.uncancel()  # the engine's own; anybody else's is left, and ends the slot
+        run.deadline = NEVER
+        if error is None and value is None and run.interruption is None and not run.in_tx:
+            return COMPLETED
+        outcome, error = self._conclude(run, error, value)
+        if self._hooks and error is not None:
+            await self._hooks.tell(run.stored, run.job, error, outcome)
+        return outcome
+
+    def _conclude(self, run: Run, error: BaseException | None, value: object) -> tuple[Outcome, BaseException | None]:
+        """Give what a run comes to, and what failed it, if something did."""
         if run.interruption in (Interruption.STOP, Interruption.LOST):
-            return INTERRUPTED
+            return INTERRUPTED, None
         if run.interruption is Interruption.ASKED:
-            return STOPPED
+            return STOPPED, None
+        attempt = self._attempt_of(run.stored)
         if run.interruption is Interruption.TIMEOUT:
-            late = JobTimeoutError(f"the attempt took longer than its timeout of {timedelta(seconds=run.timeout)}")
+            late = _late(run)
             late.__cause__ = error  # its trace shows where the worker was
             error = late
-        if error is None and value is None and not run.in_tx:
-            return COMPLETED
-        attempt = self._attempt_of(run.stored)
         if error is None and run.in_tx:
-            return not_committed(attempt, random.random)
+            return not_committed(attempt, random.random), None
         if error is None:
-            return returned(value, attempt, random.random)
-        attempt = replace(attempt, secrets=secrets_in(job.args))
-        return raised(error, attempt, random.random, delay=_own_retry(registration, job, error))
+            return returned(value, attempt, random.random), None
+        attempt = replace(attempt, secrets=secrets_in(run.job.args))
+        return raised(error, attempt, random.random, delay=_own_retry(run.registration, run.job, error)), error
 
-    async def _call(self, registration: Registration, job: Job[JobArgs], run: Run) -> object:
+    async def _call(self, run: Run) -> object:
         """Call the worker under its deadline."""
-        if registration.rules is not NO_RULES and (own := registration.rules.timeout(job)) is not None:
+        rules = run.registration.rules
+        if rules is not NO_RULES and (own := rules.timeout(run.job)) is not None:
             run.timeout = positive(own).total_seconds()
-        run.deadline = run.task.get_loop().time() + run.timeout
-        self._deadlines.note(run.deadline)
-        if registration.is_async:
-            result = registration.work(job)
-        else:
-            # A thread can't be stopped: at its deadline it is left behind, and what it returns is ignored.
-            result = await to_thread.run_sync(registration.work, job, abandon_on_cancel=True, limiter=self._threads)
+        if run.job.deadline_at is not None:
+            left = (run.job.deadline_at - run.stored.attempted_at).total_seconds()  # both by the database's clock
+            run.is_late_for_good = left <= run.timeout
+            run.timeout = min(run.timeout, left)
+        run.limit(run.timeout)
+        result = self._begin(run, run.job) if self._around is None else self._around(partial(self._do, run))(run.job)
         if inspect.iscoroutine(result):
             return await in_own_context(result)
         return await result if inspect.isawaitable(result) else result
+
+    async def _do(self, run: Run, job: Job[JobArgs]) -> object:
+        """Call the worker from within middleware."""
+        result = self._begin(run, job)
+        return await result if inspect.isawaitable(result) else result
+
+    def _begin(self, run: Run, job: Job[JobArgs]) -> object:
+        """Begin a worker's work where that is done: on the loop, in a thread or in a child process."""
+        registration = run.registration
+        if registration.place == "loop":
+            return registration.work(job)
+        if registration.place == "process":
+            return self._processes.run(registration.work, job, run, registration.memory_limit)
+        return self._in_thread(run, job)
+
+    async def _in_thread(self, run: Run, job: Job[JobArgs]) -> object:
+        result = await self._threads.run(run.registration.kind, partial(run.registration.work, job))
+        return await result if inspect.isawaitable(result) else result
+
+    async def _discard(self, stored: Claimed, error: Exception) -> Outcome:
+        """Conclude a run whose worker is not called: waiting mends nothing."""
+        outcome = not_wanted(error, self._attempt_of(stored))
+        if self._hooks:
+            try:
+                job = stored.to_job(cast("dict[str, JsonValue]", read_json(stored.args)))
+            except Exception:  # noqa: BLE001 - there is nothing that could be told
+                return outcome
+            await self._hooks.tell(stored, job, error, outcome)
+        return outcome
+
+    def _give_up(self, run: Run) -> None:
+        """End a run whose worker does not end."""
+        outcome, _ = self._conclude(run, None, None)
+        if self._on_stuck(run, outcome):
+            run.is_abandoned = True
+            self._runs.discard(run)
 
     def _attempt_of(self, stored: Claimed) -> Attempt:
         return Attempt(stored.attempt, stored.max_attempts, stored.policy(), self._client)
@@ -192,9 +252,15 @@ def _is_closing(run: Run) -> bool:
         return True
 
 
-def _decode(registration: Registration, stored: Claimed) -> Job[JobArgs]:
-    args = decode_model(registration.args_class, stored.args)
-    return stored.to_job(args)
+def _late(run: Run) -> Exception:
+    if run.is_late_for_good:
+        return DeadlineError("it was not done at its deadline")
+    return JobTimeoutError(f"the attempt took longer than its timeout of {timedelta(seconds=run.timeout)}")
+
+
+async def _no_work(_: Job[JobArgs]) -> object:
+    """Stand for a worker, to see whether anything is around it."""
+    return None
 
 
 def _own_retry(registration: Registration, job: Job[JobArgs], error: BaseException) -> timedelta | None:

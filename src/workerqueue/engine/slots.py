@@ -43,6 +43,7 @@ class Slots:
         self._idle: deque[asyncio.Future[None]] = deque()
         self._waking = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._given_up: set[asyncio.Task[None]] = set()
         self._closed = False
         self._finished = 0
         self._window_began = monotonic()
@@ -93,6 +94,20 @@ class Slots:
             return self.take_back()
         return []
 
+    def give_up(self, slot: asyncio.Task[object]) -> bool:
+        """Have another slot in place of one whose worker does not end; say whether there may be another.
+
+        There may be as many of these as the pool has workers: each still holds what its worker has.
+        """
+        task = next((each for each in self._tasks if each is slot), None)
+        if task is None or len(self._given_up) >= self.max_workers:
+            return False
+        self._tasks.discard(task)
+        self._given_up.add(task)
+        self.busy -= 1
+        self._wake_one()
+        return True
+
     async def close(self) -> None:
         """End the slots; one whose worker does not end is left to itself."""
         self._closed = True
@@ -141,8 +156,11 @@ class Slots:
             try:
                 await self._work(job, task)
             finally:
-                self.busy -= 1
-                self._finished += 1
+                if task not in self._given_up:
+                    self.busy -= 1
+                    self._finished += 1
+            if task in self._given_up:
+                return
             turn -= 1
             if not turn:
                 turn = TURN
@@ -158,6 +176,7 @@ class Slots:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._given_up.discard(task)
         self._waking = False  # one that is cancelled before its first step never comes
         self._wake_one()
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -40,6 +40,7 @@ create table {schema}.job (
     scheduled_at    timestamptz not null default statement_timestamp(),
     attempted_at    timestamptz,
     cancel_requested_at timestamptz,    -- when whoever runs it was asked to stop
+    deadline_at     timestamptz,    -- when nobody wants it any more, done or not
     client          integer,    -- who works it or did so last; who did so before is in attempted_by
     timeout_seconds real not null default 60 check (timeout_seconds > 0 and timeout_seconds <= 3155760000),
     state           {schema}.job_state not null default 'available',
@@ -58,6 +59,9 @@ create table {schema}.job (
     metadata        jsonb check (jsonb_typeof(metadata) = 'object'),
     retry           jsonb check (jsonb_typeof(retry) = 'object'),
     on_discard      jsonb check (jsonb_typeof(on_discard) = 'object' and on_discard ? 'kind'),
+    context         jsonb check (jsonb_typeof(context) = 'object'),    -- for whom, and on whose behalf
+    progress        jsonb,    -- how far its worker says it is
+    checkpoint      jsonb,    -- what its worker saved for its next attempt
     check (state in ('available', 'scheduled', 'pending', 'waiting', 'running', 'retryable')),
     check (state <> 'waiting' or queue is not null),
     check ((state = 'running') = (lease is not null)),
@@ -179,6 +183,7 @@ create table {schema}.job_finalized (
     created_at      timestamptz not null,
     scheduled_at    timestamptz not null,
     attempted_at    timestamptz,
+    deadline_at     timestamptz,
     finalized_at    timestamptz not null default statement_timestamp(),
     client          integer,
     timeout_seconds real not null,
@@ -196,6 +201,9 @@ create table {schema}.job_finalized (
     metadata        jsonb,
     retry           jsonb,
     on_discard      jsonb,
+    context         jsonb,
+    progress        jsonb,
+    checkpoint      jsonb,
     output          jsonb,
     primary key (id, finalized_at)
 ) partition by range (finalized_at);
@@ -223,7 +231,7 @@ create unlogged table {schema}.idle (
 create view {schema}.job_all as
 select id, kind, coalesce(queue, pool) as queue, pool,
        case state when 'waiting' then 'pending' else state::text end as state, priority, attempt, max_attempts,
-       make_interval(secs => timeout_seconds) as timeout, created_at, scheduled_at, attempted_at,
+       make_interval(secs => timeout_seconds) as timeout, created_at, scheduled_at, deadline_at, attempted_at,
        (
            select array_agg(coalesce(
                (select client.id from {schema}.client where client.number = worker.number), worker.number::text
@@ -231,15 +239,15 @@ select id, kind, coalesce(queue, pool) as queue, pool,
            from unnest(attempted_by || every.client) with ordinality as worker (number, place)
            where worker.number is not null
        ) as attempted_by,
-       finalized_at, args, errors, tags, metadata, retry, on_discard, output
+       finalized_at, args, errors, tags, metadata, retry, on_discard, context, progress, checkpoint, output
 from (
     select id, kind, queue, pool, state, priority, attempt, max_attempts, timeout_seconds, created_at, scheduled_at,
-           attempted_at, client, attempted_by, null::timestamptz as finalized_at, args, errors, tags, metadata, retry,
-           on_discard, null::jsonb as output
+           deadline_at, attempted_at, client, attempted_by, null::timestamptz as finalized_at, args, errors, tags, metadata, retry,
+           on_discard, context, progress, checkpoint, null::jsonb as output
     from {schema}.job
     union all
     select id, kind, queue, pool, state, priority, attempt, max_attempts, timeout_seconds, created_at, scheduled_at,
-           attempted_at, client, attempted_by, finalized_at, args, errors, tags, metadata, retry,
-           on_discard, output
+           deadline_at, attempted_at, client, attempted_by, finalized_at, args, errors, tags, metadata, retry,
+           on_discard, context, progress, checkpoint, output
     from {schema}.job_finalized
 ) as every;

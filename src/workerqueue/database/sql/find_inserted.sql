@@ -14,7 +14,8 @@ join lateral (
 ) as known on true
 left join lateral (
     select id, kind, args::text, queue, pool, state, priority, attempt, max_attempts, timeout, created_at, scheduled_at,
-           attempted_at, attempted_by, finalized_at, errors::text, tags, metadata::text, output::text
+           attempted_at, attempted_by, finalized_at, errors::text, tags, metadata::text, output::text,
+           context::text, progress::text, checkpoint::text, deadline_at
     from {schema}.job_all
     where id = known.job
     limit 1

@@ -13,7 +13,8 @@ with next as materialized (
     from jsonb_to_record($2::text::jsonb) as next (
         kind text, queue text, lane text, pool text, priority smallint, max_attempts integer, timeout_seconds real,
         scheduled_at timestamptz, delay_seconds float8, pending boolean,
-        args jsonb, retry jsonb, tags text[], metadata jsonb, on_discard jsonb
+        args jsonb, retry jsonb, tags text[], metadata jsonb, on_discard jsonb, context jsonb,
+        deadline_at timestamptz, deadline_seconds float8
     )
 ),
 locked as materialized (
@@ -45,6 +46,10 @@ replaced as (
     set kind = next.kind, queue = next.queue, lane = next.lane, pool = next.pool, priority = next.priority,
         max_attempts = next.max_attempts, timeout_seconds = next.timeout_seconds, args = merged.args,
         retry = next.retry, tags = next.tags, metadata = next.metadata, on_discard = next.on_discard,
+        deadline_at = coalesce(
+            next.deadline_at, statement_timestamp() + make_interval(secs => next.deadline_seconds)
+        ),
+        context = next.context, progress = null, checkpoint = null,
         scheduled_at = merged.due_at,
         state = case when next.pending then 'pending'
                      when merged.due_at > statement_timestamp() then 'scheduled'

@@ -22,12 +22,13 @@ deleted as (
 back as (
     insert into {schema}.job (
         id, kind, queue, pool, state, priority, attempt, max_attempts, timeout_seconds, created_at, scheduled_at,
-        attempted_at, client, attempted_by, args, errors, tags, metadata, retry, on_discard
+        attempted_at, client, attempted_by, args, errors, tags, metadata, retry, on_discard,
+        context, progress, checkpoint, deadline_at
     )
     overriding system value
     select id, kind, queue, pool, 'available', priority, attempt, greatest(max_attempts, least(attempt, 32766) + 1),
            timeout_seconds, created_at, statement_timestamp(), attempted_at, client, attempted_by, args, errors, tags,
-           metadata, retry, on_discard
+           metadata, retry, on_discard, context, progress, checkpoint, deadline_at
     from deleted
     returning id, pool
 ),
