@@ -17,7 +17,9 @@ from workerqueue.database import (
     ClientRow,
     Connection,
     ControlTable,
+    EventTable,
     Finished,
+    Happened,
     JobFilter,
     Mark,
     QueueTable,
@@ -103,6 +105,11 @@ def keys(jobs: JobTable) -> KeyTable:
     return KeyTable(jobs.schema, "channel")
 
 
+def events(jobs: JobTable) -> EventTable:
+    """Give the statements of events over the same schema."""
+    return EventTable(jobs.schema, "channel")
+
+
 def schedules(jobs: JobTable) -> ScheduleTable:
     """Give the statements of schedules over the same schema."""
     return ScheduleTable(jobs.schema, "channel")
@@ -164,6 +171,9 @@ HOT: dict[str, Call] = {
     "list_changes": lambda jobs, connection: queues(jobs).list_changes(connection),
     "save_state": lambda jobs, connection: jobs.save_state(connection, running(3), progress="1", checkpoint="{}"),
     "find_others": lambda jobs, connection: control(jobs).find_others(AsyncpgRunner(connection), range(1, 101), "t1"),
+    "tell": lambda jobs, connection: events(jobs).tell(AsyncpgRunner(connection), [Happened("started", 3, "k1")] * 100),
+    "subscribe": lambda jobs, connection: events(jobs).subscribe(connection, "c", ["started"], None, 60.0),
+    "unsubscribe": lambda jobs, connection: events(jobs).unsubscribe(connection, "c"),
     "release_job": lambda jobs, connection: jobs.release_job(connection, 3),
     "get_job": lambda jobs, connection: jobs.get_job(connection, 3),
     "beat": lambda jobs, connection: jobs.beat(connection, 3, 10.0),

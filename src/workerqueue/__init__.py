@@ -27,6 +27,7 @@ from workerqueue.errors import (
     WorkerError,
     WorkerQueueError,
 )
+from workerqueue.events import Event
 from workerqueue.job import AttemptError, ControlResult, InsertResult, Job, JobState
 from workerqueue.job_context import context, current_context
 from workerqueue.job_reader import JobPage
@@ -50,6 +51,7 @@ __all__ = [
     "Debounce",
     "Delays",
     "DuplicateKindError",
+    "Event",
     "Exponential",
     "Fixed",
     "InsertError",

@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from datetime import timedelta
@@ -49,6 +49,8 @@ from workerqueue.queue_view import Stats
 from workerqueue.queues import Queues
 from workerqueue.schedule_config import ScheduleConfig
 from workerqueue.schedules import Schedules
+from workerqueue.subscription import Subscription
+from workerqueue.telling import Teller
 from workerqueue.worker import Workers
 
 A = TypeVar("A", bound=JobArgs)
@@ -133,18 +135,20 @@ class Client(Inserting):
         self._concurrency = concurrency
         resolver = Resolver(self.config, strict=strict)
         door = Database(database, schema, name=f"workerqueue {self.id}"[:63])
+        self.events = Events()
+        self._teller = Teller(door, self.events)
         super().__init__(
             door,
             resolver,
-            Queues(door, self.config, resolver),
+            Queues(door, self.config, resolver, self._teller),
             Workers() if workers is None else workers,
             middleware,
+            self._teller,
             timeout,
         )
         self._middleware = tuple(middleware)
         self._engine: Engine | None = None
         self._stopping: anyio.Event | None = None
-        self.events = Events()
         self.schedules = Schedules(
             self._database,
             self.config,
@@ -154,7 +158,7 @@ class Client(Inserting):
         )
         self.kv = KeyValues(self._database)
         self._locks = Locks(self._database)
-        self.jobs = Jobs(self._database, self.workers, self._lease_ttl)
+        self.jobs = Jobs(self._database, self.workers, self._lease_ttl, self._teller)
         self._check_workers()
 
     async def open(self) -> None:
@@ -253,6 +257,37 @@ class Client(Inserting):
         What this costs does not grow with the history.
         """
         return await self.queues.stats()
+
+    def subscribe(
+        self,
+        *,
+        types: Collection[str] | None = None,
+        kinds: Collection[str] | None = None,
+        cluster: bool = False,
+    ) -> Subscription:
+        """Hear of what happens, one event after the other.
+
+        ::
+
+            async with client.subscribe(types=["completed"], cluster=True) as events:
+                async for event in events:
+                    print(event.job)
+
+        In force once it is entered. A reader that is slow loses the oldest events; `Event.missed` says how many.
+        What is inserted in a caller's transaction is heard of at its commit, with `cluster=True`.
+
+        Args:
+            types: Only these: `inserted`, `started`, `completed`, `failed`, `snoozed`, `cancelled`, `discarded`,
+                `rescued`, `stale`, `interrupted`, `queue_paused`, `queue_resumed`.
+            kinds: Only of jobs of these kinds.
+            cluster: Of all processes, instead of this client alone. Events are hints there: what is told while the
+                connection is lost is not heard of.
+
+        Raises:
+            ConfigError: If there is no such type; on entering, if notifications never arrive.
+            DatabaseUnavailableError: On entering, if the database does not answer.
+        """
+        return Subscription(self._database, self.events, self.jobs, types=types, kinds=kinds, cluster=cluster)
 
     # Working
 
@@ -377,7 +412,7 @@ class Client(Inserting):
             self.workers,
             pools,
             self.id,
-            self.events,
+            self._teller,
             poll_interval=self._poll_interval.total_seconds(),
             heartbeat_interval=self._heartbeat_interval.total_seconds(),
             lease_ttl=self._lease_ttl.total_seconds(),

@@ -7,14 +7,16 @@ from typing import TypeVar, cast
 
 from workerqueue.args import InsertOpts, JobArgs, kind_of
 from workerqueue.bulk import insert_many, insert_with
-from workerqueue.database import Connection, Database, Runner, in_callers_transaction
+from workerqueue.database import AsyncpgRunner, Connection, Database, Happened, Runner, in_callers_transaction
 from workerqueue.errors import ConfigError, DatabaseError, UnknownQueueError
+from workerqueue.events import Event
 from workerqueue.inserter import Inserter
 from workerqueue.job import InsertResult
 from workerqueue.middleware import Insert, Middleware, around_inserts
 from workerqueue.once import Results
 from workerqueue.options import NewJob, Payload, Resolver
 from workerqueue.queues import Queues
+from workerqueue.telling import Teller
 from workerqueue.worker import Workers
 
 A = TypeVar("A", bound=JobArgs)
@@ -37,12 +39,14 @@ class Inserting:
         queues: Queues,
         workers: Workers,
         middleware: Sequence[Middleware],
+        teller: Teller,
         insert_timeout: float,
     ) -> None:
         self.workers = workers
         self.queues = queues
         self._database = database
         self._resolver = resolver
+        self._teller = teller
         self._insert_timeout = insert_timeout
         self._inserter = Inserter(database, insert_timeout)
         wrapped = [each for each in middleware if type(each).insert is not Middleware.insert]
@@ -58,8 +62,8 @@ class Inserting:
         """
         if self._wrapped is not None:
             return cast("InsertResult[A]", (await self._through([(args, opts)], self._write_one))[0])
-        result = await self._inserter.insert(await self._knowing(lambda: self._resolver.resolve(args, opts)))
-        return cast("InsertResult[A]", result)
+        job = await self._knowing(lambda: self._resolver.resolve(args, opts))
+        return cast("InsertResult[A]", (await self._write_one([job]))[0])
 
     async def insert_tx(self, tx: Connection, args: A, opts: InsertOpts | None = None) -> InsertResult[A]:
         """Insert one job in the caller's own transaction: it commits with the caller's rows or not at all.
@@ -94,6 +98,8 @@ class Inserting:
             if isinstance(jobs, Iterator) or not await self._learn_queues():
                 raise
             results = await insert_many(self._database, self._resolved(jobs), self._insert_timeout)
+        if self._is_heard:
+            await self._tell(results)
         return cast("list[InsertResult[JobArgs]]", results)
 
     async def insert_many_tx(self, tx: Connection, jobs: Iterable[Insertable]) -> list[InsertResult[JobArgs]]:
@@ -125,7 +131,7 @@ class Inserting:
             wanted = Insert(kind, cast("Payload", payload), opts or InsertOpts())
             return (await self._around([wanted], self._write_one))[0]
         job = await self._knowing(lambda: self._resolver.resolve_plain(kind, payload, opts, self.workers.classes))
-        return await self._inserter.insert(job)
+        return (await self._write_one([job]))[0]
 
     # The steps of these
 
@@ -155,21 +161,46 @@ class Inserting:
         return self._resolver.resolve_plain(wanted.kind, wanted.args, wanted.opts, self.workers.classes)
 
     async def _write_one(self, jobs: Sequence[NewJob]) -> Results:
-        return [await self._inserter.insert(job) for job in jobs]
+        results = [await self._inserter.insert(job) for job in jobs]
+        if self._is_heard:
+            await self._tell(results)
+        return results
 
     async def _write_many(self, jobs: Sequence[NewJob]) -> Results:
-        return await insert_many(self._database, iter(jobs), self._insert_timeout)
+        results = await insert_many(self._database, iter(jobs), self._insert_timeout)
+        if self._is_heard:
+            await self._tell(results)
+        return results
 
     def _writer_in(self, runner: Runner) -> Write:
         """Give what inserts in a caller's transaction."""
 
         async def write(jobs: Sequence[NewJob]) -> Results:
+            results = await write_quietly(jobs)
+            if self._database.jobs.is_heard:
+                await self._teller.send(runner, _told(results))
+            return results
+
+        async def write_quietly(jobs: Sequence[NewJob]) -> Results:
             if len(jobs) != 1 or not jobs[0].is_plain:
                 return await insert_with(self._database, runner, iter(jobs), self._insert_timeout)
             ids, at = await self._database.jobs.insert_job(runner, jobs[0], self._insert_timeout)
             return [InsertResult(jobs[0], ids[0], at)]
 
         return write
+
+    @property
+    def _is_heard(self) -> bool:
+        return self._database.jobs.is_heard or self._teller.is_heard("inserted")
+
+    async def _tell(self, results: Results) -> None:
+        """Tell of jobs that have just been inserted, here and elsewhere."""
+        for each in results:
+            if not each.duplicate:
+                self._teller.tell_here(_event_of(each))
+        if self._database.jobs.is_heard and (told := _told(results)):
+            async with self._database.acquire() as connection:
+                await self._teller.send(AsyncpgRunner(connection), told)
 
     async def _knowing(self, resolve: Callable[[], T]) -> T:
         """Resolve inserts; where a queue is unknown, again with those that were added at run time."""
@@ -193,6 +224,23 @@ class Inserting:
         for each in jobs:
             args, opts = _with_opts(each)
             yield self._resolver.resolve(args, opts)
+
+
+def _told(results: Results) -> list[Happened]:
+    return [Happened("inserted", each.job.id, each.job.kind) for each in results if not each.duplicate]
+
+
+def _event_of(result: InsertResult[Payload]) -> Event:
+    job = result.job
+    return Event(
+        "inserted",
+        job.id,
+        job.kind,
+        job.queue,
+        max_attempts=job.max_attempts,
+        context=job.context,
+        read=lambda: job,
+    )
 
 
 def _with_opts(given: Insertable) -> tuple[JobArgs, InsertOpts | None]:

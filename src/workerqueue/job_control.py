@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Literal, Unpack
 
@@ -15,17 +16,22 @@ from workerqueue.database import (
     AsyncpgRunner,
     Connection,
     Controlled,
+    Database,
+    Happened,
     Runner,
     in_callers_transaction,
     let_others_run,
 )
 from workerqueue.errors import ConfigError
-from workerqueue.job import ControlResult, JobState
+from workerqueue.events import Event
+from workerqueue.job import ControlResult, Job, JobState
 from workerqueue.job_context import current_context
 from workerqueue.job_reader import JobReader, Named, Which, job_filter
 from workerqueue.options import Payload
 from workerqueue.outcome import failed_by_hand
 from workerqueue.payload import encode_output
+from workerqueue.telling import Teller
+from workerqueue.worker import Workers
 
 Control = Callable[[Runner, Sequence[int]], Awaitable[Sequence[Controlled]]]
 """Does something with jobs of these ids, and says what it met."""
@@ -40,6 +46,10 @@ class JobControl(JobReader):
     No call raises for a job's sake: `reason` says why nothing was done: `not_found`, `not_yours` (the current context
     has another tenant), or the state that forbids it.
     """
+
+    def __init__(self, database: Database, workers: Workers, teller: Teller) -> None:
+        super().__init__(database, workers)
+        self._teller = teller
 
     async def cancel(
         self, job: Named, *, running: Literal["refuse", "request"] = "refuse", tx: Connection | None = None
@@ -61,7 +71,7 @@ class JobControl(JobReader):
         async def cancel(runner: Runner, ids: Sequence[int]) -> Sequence[Controlled]:
             return await self._database.control.cancel_jobs(runner, ids, asks=running == "request")
 
-        return await self._control(job, cancel, tx)
+        return await self._control(job, cancel, tx, tells=True)
 
     async def retry(self, job: Named) -> ControlResult[Payload]:
         """Make a job available now that waits for its time or has ended, with one more attempt if none is left.
@@ -95,7 +105,7 @@ class JobControl(JobReader):
         async def complete(runner: Runner, ids: Sequence[int]) -> Sequence[Controlled]:
             return await self._database.control.complete_job(runner, ids[0], written)
 
-        return await self._control(job, complete)
+        return await self._control(job, complete, tells=True)
 
     async def fail(self, job: Named, error: str | BaseException) -> ControlResult[Payload]:
         """Fail a live job by hand, as its worker would: the attempt counts, and it is tried again while one is left.
@@ -113,7 +123,7 @@ class JobControl(JobReader):
                     return done
             return []
 
-        return await self._control(job, fail)
+        return await self._control(job, fail, tells=True)
 
     async def update(
         self,
@@ -161,7 +171,7 @@ class JobControl(JobReader):
         async def cancel(runner: Runner, ids: Sequence[int]) -> Sequence[Controlled]:
             return await self._database.control.cancel_jobs(runner, ids, asks=False)
 
-        return await self._control_many(cancel, **which)
+        return await self._control_many(cancel, tells=JobState.CANCELLED, **which)
 
     async def retry_many(self, **which: Unpack[Which]) -> int:
         """Retry the jobs that `list` would give, such as `states=["discarded"]`, and say how many.
@@ -187,12 +197,30 @@ class JobControl(JobReader):
         control: Control,
         tx: Connection | None = None,
         shows: Literal["before", "after"] = "after",
+        *,
+        tells: bool = False,
     ) -> ControlResult[Payload]:
-        """Do something with one job, and say what became of it."""
+        """Do something with one job, say what became of it, and tell whoever listens where it has `tells`."""
         if tx is not None:
-            return await self._control_with(tx, in_callers_transaction(tx), job, control, shows)
+            runner = in_callers_transaction(tx)
+            result = await self._control_with(tx, runner, job, control, shows)
+            if tells:
+                await self._tell(runner, [result.job] if result.ok and result.job is not None else [])
+            return result
         async with self._database.acquire() as connection:
-            return await self._control_with(connection, AsyncpgRunner(connection), job, control, shows)
+            runner = AsyncpgRunner(connection)
+            result = await self._control_with(connection, runner, job, control, shows)
+            if tells:
+                await self._tell(runner, [result.job] if result.ok and result.job is not None else [])
+            return result
+
+    async def _tell(self, runner: Runner, jobs: Sequence[Job[Payload]]) -> None:
+        """Tell what jobs have become by hand: here at once, elsewhere at the commit."""
+        events = [event for job in jobs if (event := _event_of(job)) is not None]
+        for event in events:
+            self._teller.tell_here(event)
+        if events:
+            await self._teller.send(runner, [Happened(each.type, each.job_id or 0, each.kind) for each in events])
 
     async def _control_with(
         self, connection: Connection, runner: Runner, job: Named, control: Control, shows: Literal["before", "after"]
@@ -218,7 +246,7 @@ class JobControl(JobReader):
             return False
         return bool(await self._database.control.find_others(runner, [job_id], tenant))
 
-    async def _control_many(self, control: Control, **which: Unpack[Which]) -> int:
+    async def _control_many(self, control: Control, *, tells: JobState | None = None, **which: Unpack[Which]) -> int:
         """Do something with the jobs that a filter gives, some at a time, the newest first."""
         asked = job_filter(**which)
         if all(each is None for each in asked):
@@ -232,7 +260,38 @@ class JobControl(JobReader):
                 met = await control(AsyncpgRunner(connection), [each.id for each in found])
                 await self._let_others_run(connection, met)
                 done += sum(each.ok for each in met)
+                if tells:
+                    ok = {each.id for each in met if each.ok}
+                    jobs = [stored.to_job(self._args_of(stored)) for stored in found if stored.id in ok]
+                    await self._tell(AsyncpgRunner(connection), [replace(job, state=tells) for job in jobs])
                 below = found[-1].id
 
     async def _let_others_run(self, connection: Connection, met: Sequence[Controlled]) -> None:
         await let_others_run(self._database, connection, {each.queue for each in met if each.queue is not None})
+
+
+_TOLD: Final = {
+    JobState.COMPLETED: "completed",
+    JobState.CANCELLED: "cancelled",
+    JobState.DISCARDED: "discarded",
+    JobState.RETRYABLE: "failed",
+}
+
+
+def _event_of(job: Job[Payload]) -> Event | None:
+    """Make the event of what a job has become by hand; one that runs on was only asked to stop."""
+    type_ = _TOLD.get(job.state)
+    if type_ is None:
+        return None
+    reason = f"{job.errors[-1].type}: {job.errors[-1].error}" if type_ in ("failed", "discarded") else None
+    return Event(
+        type_,
+        job.id,
+        job.kind,
+        job.queue,
+        job.attempt,
+        job.max_attempts,
+        reason=reason,
+        context=job.context,
+        read=lambda: job,
+    )

@@ -13,14 +13,15 @@ from workerqueue.job_context import current_context
 from workerqueue.job_control import JobControl
 from workerqueue.maintenance.cleaner import clean
 from workerqueue.maintenance.retention import FINAL, Retention
+from workerqueue.telling import Teller
 from workerqueue.worker import Workers
 
 
 class Jobs(JobControl):
     """Looks at the jobs of one client's schema, handles them by hand, and cleans up behind them."""
 
-    def __init__(self, database: Database, workers: Workers, lease_ttl: timedelta) -> None:
-        super().__init__(database, workers)
+    def __init__(self, database: Database, workers: Workers, lease_ttl: timedelta, teller: Teller) -> None:
+        super().__init__(database, workers, teller)
         self._lease_ttl = lease_ttl
 
     async def clean(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import Enum
 from typing import Final
 
 from workerqueue.args import A_NAME, is_name
 from workerqueue.config import MOST_WORKERS, Config
-from workerqueue.database import ALL, Connection, Database, let_others_run
+from workerqueue.database import ALL, AsyncpgRunner, Connection, Database, Happened, let_others_run
 from workerqueue.errors import ConfigError, UnknownQueueError, near_matches
+from workerqueue.events import Event
 from workerqueue.options import Resolver
 from workerqueue.queue_view import Queue, QueueView, Stats, pool_of
 from workerqueue.rate import read_rate
+from workerqueue.telling import Teller
 
 MOST: Final = 2**31 - 1
 
@@ -28,7 +31,8 @@ KEEP: Final = Keep.KEEP
 class Queues:
     """Looks at the queues of one client's schema, and changes them for every process."""
 
-    def __init__(self, database: Database, config: Config, resolver: Resolver) -> None:
+    def __init__(self, database: Database, config: Config, resolver: Resolver, teller: Teller) -> None:
+        self._teller = teller
         self._database = database
         self._config = config
         self._resolver = resolver
@@ -80,7 +84,10 @@ class Queues:
         async with self._database.acquire() as connection:
             if name != ALL:
                 await self._find(connection, name)
-            return await self._database.queues.pause_queue(connection, name)
+            paused = await self._database.queues.pause_queue(connection, name)
+            if paused:
+                await self._tell(connection, "queue_paused", [name])
+        return paused
 
     async def resume(self, name: str) -> bool:
         """End a pause; the queue's jobs start at once, in their order. `*` resumes all, however they were paused.
@@ -99,6 +106,8 @@ class Queues:
             resumed = [each for each in paused if await self._database.queues.resume_queue(connection, each)]
             # Nobody looks for jobs that wait for their turn in a dynamic queue.
             await let_others_run(self._database, connection, [each for each in resumed if each != ALL])
+            if resumed:
+                await self._tell(connection, "queue_resumed", resumed)
         return bool(resumed)
 
     async def set(
@@ -184,6 +193,12 @@ class Queues:
         async with self._database.acquire(timeout) as connection:
             changes = await self._database.queues.list_changes(connection)
         return frozenset(each.name for each in changes if each.is_added)
+
+    async def _tell(self, connection: Connection, type_: str, names: Collection[str]) -> None:
+        """Tell of queues: here by name; elsewhere that there is something to look at."""
+        for name in names:
+            self._teller.tell_here(Event(type_, None, "", name))
+        await self._teller.send(AsyncpgRunner(connection), [Happened(type_, 0, "")])
 
     async def _look(self, connection: Connection) -> QueueView:
         changes = await self._database.queues.list_changes(connection)

@@ -38,7 +38,7 @@ from workerqueue import (
 )
 from workerqueue.cli.main import main
 from workerqueue.database import Connection
-from workerqueue.events import RunEvent
+from workerqueue.events import Event
 from workerqueue.payload import MAX_ERROR_BYTES, MAX_TRACE_BYTES
 
 MIB = 2**20
@@ -343,7 +343,7 @@ async def test_secrets_reach_the_worker_and_nothing_else(
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.INFO, "asyncio")
     seen: list[str] = []
-    events: list[RunEvent] = []
+    events: list[Event] = []
     client = make_client(logging_in(seen))
     client.events.add(events.append)
     await client.start()

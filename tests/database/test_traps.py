@@ -20,6 +20,7 @@ from workerqueue import Client, DatabaseUnavailableError, Fixed, InsertOpts, Job
 from workerqueue.config import Config
 from workerqueue.database import Connection, Database, Finished
 from workerqueue.database import control as control_statements
+from workerqueue.database import events as event_statements
 from workerqueue.database import jobs as job_statements
 from workerqueue.database import keys as key_statements
 from workerqueue.database import queues as queue_statements
@@ -365,6 +366,7 @@ async def test_codecs_on_a_callers_connections_change_nothing(
 CALLS = HOT | RARE
 WITH_A_DEADLINE = (
     control_statements,
+    event_statements,
     job_statements,
     key_statements,
     queue_statements,

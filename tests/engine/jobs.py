@@ -7,7 +7,7 @@ import asyncio
 from tests.waiting import PATIENCE, eventually
 from workerqueue import Client, Job, JobArgs, JobState
 from workerqueue.database import Connection
-from workerqueue.events import RunEvent
+from workerqueue.events import Event
 
 
 class Work(JobArgs):
@@ -30,17 +30,17 @@ class Recorder:
     """Keeps the events of a client, in order."""
 
     def __init__(self, client: Client) -> None:
-        self.events: list[RunEvent] = []
+        self.events: list[Event] = []
         client.events.add(self.events.append)
 
     def types(self, job_id: int) -> list[str]:
         """What happened to one job."""
         return [event.type for event in self.events if event.job_id == job_id]
 
-    async def until(self, job_id: int, event: str, times: int = 1) -> RunEvent:
+    async def until(self, job_id: int, event: str, times: int = 1) -> Event:
         """Wait until something has happened to a job so many times, and give the last of them."""
 
-        async def look() -> list[RunEvent]:
+        async def look() -> list[Event]:
             found = [each for each in self.events if (each.job_id, each.type) == (job_id, event)]
             return found if len(found) >= times else []
 

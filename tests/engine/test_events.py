@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import MakeClient
 from tests.engine.jobs import Recorder
 from workerqueue import Fixed, InsertOpts, Job, JobArgs, JobCancel, JobDiscard, JobSnooze, Workers
-from workerqueue.events import RunEvent
+from workerqueue.events import Event
 
 
 class Act(JobArgs):
@@ -64,19 +64,22 @@ async def test_events_tell_what_happens_in_its_order(make_client: MakeClient, ac
         await client.start()
         inserted = await client.insert(Act(acts=acts), InsertOpts(max_attempts=2, retry=Fixed(0)))
         await events.until(inserted.job.id, told[-1])
-        assert events.types(inserted.job.id) == told
+        types = events.types(inserted.job.id)
+        # A run may begin before whoever inserted its job has heard that it is there.
+        assert types.count("inserted") == 1
+        assert [each for each in types if each != "inserted"] == told
         job = await client.jobs.get(inserted.job.id)
         assert job is not None
         assert job.state.is_final
     for event in events.events:
         assert (event.kind, event.queue) == ("act", "default")
-        assert (event.duration is None) == (event.type == "started")
+        assert (event.duration is None) == (event.type in ("inserted", "started"))
 
 
 async def test_a_listener_that_raises_harms_nobody(make_client: MakeClient, caplog: pytest.LogCaptureFixture) -> None:
     """Other listeners still hear every event, and the job is worked."""
 
-    def broken(event: RunEvent) -> None:
+    def broken(event: Event) -> None:
         raise RuntimeError("listener")
 
     async with make_client(acting()) as client:
@@ -87,7 +90,7 @@ async def test_a_listener_that_raises_harms_nobody(make_client: MakeClient, capl
         await events.until(inserted.job.id, "completed")
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == [
         "a listener failed at an event"
-    ] * 2
+    ] * 3
 
 
 @pytest.mark.req("C28")

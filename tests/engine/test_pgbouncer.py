@@ -376,3 +376,11 @@ async def test_work_goes_on_after_the_pooler_was_started_again(
         await until_state(make_client(), inserted.job.id, JobState.COMPLETED)
     await client.close()
     assert {row["attempt"] for row in await sql.fetch("select attempt from job_finalized")} == {1}
+
+
+async def test_who_wants_to_hear_of_all_processes_is_told_that_nothing_arrives(
+    make_client: MakeClient, bouncer: PgBouncer
+) -> None:
+    """A subscription that would never hear anything can't be entered; the cure is named."""
+    with pytest.raises(ConfigError, match="give a direct URL"):
+        await make_client(database=bouncer.url).subscribe(cluster=True).__aenter__()

@@ -7,14 +7,14 @@ from datetime import timedelta
 
 import pytest
 
-from workerqueue.events import Events, RunEvent, log_event
+from workerqueue.events import Event, Events, log_event
 
-COMPLETED = RunEvent("completed", 7, "startRun", "runs-1", 2, 3, timedelta(milliseconds=12.5))
+COMPLETED = Event("completed", 7, "startRun", "runs-1", 2, 3, timedelta(milliseconds=12.5))
 
 
 def test_every_listener_is_told_in_order() -> None:
     """Listeners hear the same event, in the order they were added."""
-    heard: list[tuple[str, RunEvent]] = []
+    heard: list[tuple[str, Event]] = []
     events = Events()
     events.add(lambda event: heard.append(("first", event)))
     events.add(lambda event: heard.append(("second", event)))
@@ -24,9 +24,9 @@ def test_every_listener_is_told_in_order() -> None:
 
 def test_a_listener_that_raises_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
     """The next listener is told all the same, and the failure is logged with its trace."""
-    heard: list[RunEvent] = []
+    heard: list[Event] = []
 
-    def broken(event: RunEvent) -> None:
+    def broken(event: Event) -> None:
         raise LookupError(event.kind)
 
     events = Events()
@@ -57,7 +57,7 @@ def test_a_listener_that_raises_does_no_harm(caplog: pytest.LogCaptureFixture) -
 def test_each_event_is_a_log_line_of_its_level(type_: str, level: int, caplog: pytest.LogCaptureFixture) -> None:
     """The line says what happened; what needs a look stands out."""
     with caplog.at_level(logging.DEBUG, "workerqueue.jobs"):
-        Events().emit(RunEvent(type_, 7, "startRun", "runs-1", 2, 3))
+        Events().emit(Event(type_, 7, "startRun", "runs-1", 2, 3))
     assert [(record.name, record.levelno, record.getMessage()) for record in caplog.records] == [
         ("workerqueue.jobs", level, f"Task {type_}")
     ]
@@ -67,18 +67,18 @@ def test_each_event_is_a_log_line_of_its_level(type_: str, level: int, caplog: p
 @pytest.mark.parametrize(
     ("event", "fields"),
     [
-        (RunEvent("started", 7, "startRun", "runs-1", 2, 3), {}),
+        (Event("started", 7, "startRun", "runs-1", 2, 3), {}),
         (COMPLETED, {"duration_ms": 12.5}),
-        (RunEvent("completed", 7, "startRun", "runs-1", 2, 3, timedelta()), {"duration_ms": 0.0}),
+        (Event("completed", 7, "startRun", "runs-1", 2, 3, timedelta()), {"duration_ms": 0.0}),
         (
-            RunEvent("failed", 7, "startRun", "runs-1", 2, 3, timedelta(seconds=1.0000014), "ValueError: bad"),
+            Event("failed", 7, "startRun", "runs-1", 2, 3, timedelta(seconds=1.0000014), "ValueError: bad"),
             {"duration_ms": 1000.001, "error": "ValueError: bad"},
         ),
     ],
     ids=["started", "completed", "completed at once", "failed"],
 )
 def test_the_facts_are_fields_of_the_log_record(
-    event: RunEvent, fields: dict[str, object], caplog: pytest.LogCaptureFixture
+    event: Event, fields: dict[str, object], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Kind, job id, queue and attempt always; duration and error where there are any."""
     with caplog.at_level(logging.INFO, "workerqueue.jobs"):

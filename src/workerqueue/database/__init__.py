@@ -6,6 +6,7 @@ from workerqueue.database.chores import RESIGNED, ChoreTable, Day, Deleted, Elec
 from workerqueue.database.connection import Database
 from workerqueue.database.control import STOP, ControlTable
 from workerqueue.database.driver_errors import RefusedDataError, in_our_words
+from workerqueue.database.events import SUBSCRIBED, EventTable
 from workerqueue.database.jobs import JobTable
 from workerqueue.database.keys import KeyTable
 from workerqueue.database.migrate import Migration, Migrations, migrate, migrations_script
@@ -22,6 +23,7 @@ from workerqueue.database.rows import (
     Counted,
     Finished,
     HandedOver,
+    Happened,
     Inserted,
     JobFilter,
     KeyHolder,
@@ -49,6 +51,7 @@ __all__ = [
     "RESIGNED",
     "SCHEDULED",
     "STOP",
+    "SUBSCRIBED",
     "AsyncpgRunner",
     "Beat",
     "Choice",
@@ -65,8 +68,10 @@ __all__ = [
     "Day",
     "Deleted",
     "Election",
+    "EventTable",
     "Finished",
     "HandedOver",
+    "Happened",
     "Index",
     "Inserted",
     "JobFilter",

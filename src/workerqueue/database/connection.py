@@ -18,6 +18,7 @@ from workerqueue.database.chores import ChoreTable
 from workerqueue.database.connector import CONNECT_TIMEOUT, Connector
 from workerqueue.database.control import ControlTable
 from workerqueue.database.driver_errors import UNAVAILABLE, in_our_words
+from workerqueue.database.events import EventTable
 from workerqueue.database.jobs import JobTable
 from workerqueue.database.kept import KeptConnections
 from workerqueue.database.keys import KeyTable
@@ -89,12 +90,13 @@ class Database:
         self.state = StateTable(schema)
         self.schedules = ScheduleTable(schema, self.channel)
         self.control = ControlTable(schema, self.channel)
+        self.events = EventTable(schema, self.channel)
         self._callers = CallersPool(source) if isinstance(source, asyncpg.Pool) else None
         if connector is None:
             connector = Connector(None if isinstance(source, asyncpg.Pool) else source or find_database_url(), name)
         self._connector = connector
         self._pool: Pool | None = source if isinstance(source, asyncpg.Pool) else None
-        self._listener = Listener(self)
+        self._listener = Listener(self, self.channel)
         self._inserting = KeptConnections(partial(_until_there_is_one, partial(self._connect, PLANNED_ONCE)))
 
     def for_another_loop(self) -> Database:
@@ -215,8 +217,10 @@ class Database:
             with anyio.CancelScope(shield=True):
                 await close(connection)
 
-    async def listen(self, on_hint: Callable[[str | None], None]) -> None:
+    async def listen(self, on_hint: Callable[[str | None], None], *, channel: str | None = None) -> None:
         """Pass on notifications until the connection is lost: the pool that has work, or `None` for "look at all".
+
+        On the channel of all clients, or on another one.
 
         `None` comes first, since whatever was sent before this moment was missed. Returns, without any, where
         notifications are not delivered.
@@ -224,7 +228,8 @@ class Database:
         Raises:
             DatabaseUnavailableError: When the connection is lost.
         """
-        await self._listener.listen(on_hint)
+        listener = self._listener if channel is None else Listener(self, channel)
+        await listener.listen(on_hint)
 
     @property
     def hears(self) -> bool:

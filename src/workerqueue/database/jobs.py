@@ -22,6 +22,7 @@ from workerqueue.database.rows import (
     ClientRow,
     Finished,
     HandedOver,
+    Happened,
     Inserted,
     InsertedOnce,
     KnownInsert,
@@ -54,6 +55,8 @@ class JobTable:
     def __init__(self, schema: str, channel: str) -> None:
         self._schema = schema
         self._channel = channel
+        self.is_heard = False
+        """Whether the last insert found that anybody has subscribed to events."""
 
     @property
     def schema(self) -> str:
@@ -88,7 +91,7 @@ class JobTable:
                 None if terms.deadline is None else terms.deadline.total_seconds(),
                 timeout=timeout,
             )
-        job_id, at, _ = cast("tuple[int, datetime, object]", rows[0])
+        job_id, at, _, self.is_heard = cast("tuple[int, datetime, object, bool]", rows[0])
         return Inserted([job_id], at)
 
     async def insert_jobs(self, runner: Runner, jobs: Sequence[NewJob], timeout: float) -> Inserted:
@@ -96,7 +99,7 @@ class JobTable:
         sql = statement("insert_jobs", self._schema)
         with in_our_words(self._schema):
             rows = await runner.fetch(sql, *_parameters(jobs), self._channel, *_rare(jobs), timeout=timeout)
-        ids, at, _ = cast("tuple[list[int], datetime, object]", rows[0])
+        ids, at, _, self.is_heard = cast("tuple[list[int], datetime, object, bool]", rows[0])
         return Inserted(ids, at)
 
     async def insert_jobs_once(self, runner: Runner, jobs: Sequence[NewJob], timeout: float) -> InsertedOnce:
@@ -105,7 +108,7 @@ class JobTable:
         sql = statement("insert_jobs_once", self._schema)
         with in_our_words(self._schema):
             rows = await runner.fetch(sql, *_parameters(jobs), self._channel, *_rare(jobs), insert_ids, timeout=timeout)
-        ids, at, _ = cast("tuple[list[int | None], datetime, object]", rows[0])
+        ids, at, _, self.is_heard = cast("tuple[list[int | None], datetime, object, bool]", rows[0])
         return InsertedOnce(ids, at)
 
     async def find_inserted(
@@ -160,7 +163,10 @@ class JobTable:
             rows = await connection.fetch(
                 statement("rescue_jobs", self._schema), dead_after, self._channel, timeout=CALL_TIMEOUT
             )
-        return Rescued._make(rows[0][:4])
+        dead, returned, discarded, turns, returned_kinds, discarded_kinds = rows[0][:6]
+        happened = [Happened("rescued", *each) for each in zip(returned, returned_kinds, strict=True)]
+        happened += [Happened("discarded", *each) for each in zip(discarded, discarded_kinds, strict=True)]
+        return Rescued(dead, len(returned), len(discarded), turns, happened)
 
     async def claim_jobs(
         self,

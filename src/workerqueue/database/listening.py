@@ -30,10 +30,11 @@ CHECK_TIMEOUT: Final = 4.0
 
 
 class Listener:
-    """Listens on one connection at a time."""
+    """Listens to a channel, on one connection at a time."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, channel: str) -> None:
         self._database = database
+        self._channel = channel
         self.hears = False
 
     async def listen(self, on_hint: Callable[[str | None], None]) -> None:
@@ -47,7 +48,7 @@ class Listener:
                 is_own = await has_own_session(connection)
             if not is_own and await self._is_in_vain(connection):
                 return
-            ear = _Ear(self._database, connection, on_hint, is_own=is_own)
+            ear = _Ear(self._database, connection, self._channel, on_hint, is_own=is_own)
             async with ear.open():
                 if not await ear.hears_itself():
                     return
@@ -73,8 +74,15 @@ class _Ear:
     """
 
     def __init__(
-        self, database: Database, connection: Connection, on_hint: Callable[[str | None], None], *, is_own: bool
+        self,
+        database: Database,
+        connection: Connection,
+        channel: str,
+        on_hint: Callable[[str | None], None],
+        *,
+        is_own: bool,
     ) -> None:
+        self._channel = channel
         self._is_own = is_own
         self._database = database
         self._connection = connection
@@ -90,14 +98,14 @@ class _Ear:
         connection.add_termination_listener(self._end)
         try:
             with in_our_words(self._database.schema), anyio.fail_after(ASK_TIMEOUT):
-                await connection.add_listener(self._database.channel, self._pass_on)
+                await connection.add_listener(self._channel, self._pass_on)
                 await connection.add_listener(self._own_channel, self._hear)
             yield
         finally:
             with anyio.CancelScope(shield=True), suppress(*UNAVAILABLE, asyncpg.PostgresError):
                 connection.remove_termination_listener(self._end)
                 with anyio.move_on_after(CLOSE_TIMEOUT) as leaving:
-                    await connection.remove_listener(self._database.channel, self._pass_on)
+                    await connection.remove_listener(self._channel, self._pass_on)
                     await connection.remove_listener(self._own_channel, self._hear)
                 if leaving.cancelled_caught:
                     terminate(connection)

@@ -39,6 +39,16 @@ class InsertedOnce(NamedTuple):
     """When the others were inserted."""
 
 
+class Happened(NamedTuple):
+    """What happened to one job."""
+
+    type: str
+    """As events call it."""
+    job: int
+    """Its id."""
+    kind: str
+
+
 class StoredJob(NamedTuple):
     """A row of a job table with its JSON still text: it is decoded job by job, so that a bad row fails alone."""
 
@@ -167,6 +177,8 @@ class Beat(NamedTuple):
     """Another text whenever something was said of queues at run time."""
     asked_to_stop: Collection[int]
     """The ids of those of its runs that were asked to."""
+    is_heard: bool
+    """Whether anybody has subscribed to events."""
 
 
 class Rescued(NamedTuple):
@@ -179,6 +191,8 @@ class Rescued(NamedTuple):
     """Jobs whose last attempt it was."""
     turns: Sequence[str]
     """Dynamic queues in which somebody must see to the next job."""
+    happened: Sequence[Happened] = ()
+    """The same job by job."""
 
 
 class Promotion(NamedTuple):

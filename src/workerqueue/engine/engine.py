@@ -12,24 +12,39 @@ from typing import Final
 import anyio
 
 from workerqueue.config import QueueConfig, TaskConfig
-from workerqueue.database import CHANGED, RESIGNED, SCHEDULED, STOP, Claimed, Database, Finished, Runner, let_others_run
+from workerqueue.database import (
+    CHANGED,
+    RESIGNED,
+    SCHEDULED,
+    STOP,
+    SUBSCRIBED,
+    Claimed,
+    Database,
+    Finished,
+    Rescued,
+    Runner,
+    let_others_run,
+)
 from workerqueue.durations import as_timedelta
 from workerqueue.engine.completer import Completer
 from workerqueue.engine.executor import Executor
+from workerqueue.engine.heartbeat import Calls
 from workerqueue.engine.notifier import pass_on_hints
 from workerqueue.engine.presence import Presence
 from workerqueue.engine.producer import Producer
 from workerqueue.engine.rules import Rules
+from workerqueue.engine.run_events import event_of_run
 from workerqueue.engine.runs import Interruption, Run
 from workerqueue.engine.slots import Slots
 from workerqueue.errors import DatabaseError, StaleRunError
-from workerqueue.events import Events, RunEvent
+from workerqueue.events import Event
 from workerqueue.maintenance.chores import run_chores
 from workerqueue.maintenance.cron import Cron
 from workerqueue.maintenance.leader import Leader
 from workerqueue.maintenance.retention import Retention
 from workerqueue.middleware import Middleware
 from workerqueue.outcome import INTERRUPTED, STOPPED, Outcome
+from workerqueue.telling import Teller
 from workerqueue.worker import Workers
 
 _log = logging.getLogger("workerqueue.engine")
@@ -56,7 +71,7 @@ class Engine:
         workers: Who works which kind.
         queues: The pools, and how many workers each has.
         client: The client's id, written on what it claims.
-        events: Told of everything that happens to a run.
+        teller: Told of everything that happens to a run.
         poll_interval: Seconds between looks at the database when nothing is heard from it.
         heartbeat_interval: Seconds between two signs of life.
         lease_ttl: Seconds without one after which a client is dead, and its jobs are freed.
@@ -74,7 +89,7 @@ class Engine:
         workers: Workers,
         queues: Mapping[str, QueueConfig],
         client: str,
-        events: Events,
+        teller: Teller,
         *,
         poll_interval: float,
         heartbeat_interval: float,
@@ -87,7 +102,8 @@ class Engine:
         make_cron: Callable[[Leader], Cron],
     ) -> None:
         self._database = database
-        self._events = events
+        self._teller = teller
+        self._workers = workers
         self._poll_interval = poll_interval
         self._lease_ttl = lease_ttl
         self._retention = retention
@@ -115,8 +131,12 @@ class Engine:
             heartbeat_interval=heartbeat_interval,
             lease_ttl=lease_ttl,
             on_lost=self._lost,
-            on_queues=lambda: self._producer.change_rules(),
-            on_stop=self._stop_runs,
+            calls=Calls(
+                on_queues=lambda: self._producer.change_rules(),
+                on_stop=self._stop_runs,
+                on_heard=teller.hear_of_subscribers,
+                on_rescued=self._tell_rescued,
+            ),
         )
         self._leader = Leader(database, lambda: self._presence.registered)
         self._cron = make_cron(self._leader)
@@ -306,6 +326,7 @@ class Engine:
     async def _run(self) -> None:
         async with anyio.create_task_group() as parts:
             parts.start_soon(self._completer.run)
+            parts.start_soon(self._teller.run)
             parts.start_soon(self._producer.run)
             parts.start_soon(pass_on_hints, self._database, self._hear)
             parts.start_soon(
@@ -322,6 +343,8 @@ class Engine:
         """Take a notification: the pool that has work, all of them, or what else happened."""
         if what == RESIGNED:
             self._leader.look_again()
+        elif what == SUBSCRIBED:
+            self._teller.has_subscriber()
         elif what == SCHEDULED:
             self._cron.look_again()
         elif what == CHANGED:
@@ -358,15 +381,16 @@ class Engine:
         if finished.outcome.in_tx and not accepted:  # its own transaction was committed before this was written
             event = "completed"
             self._producer.turns.see_to([finished.job.queue] if finished.job.queue is not None else [])
-        self._emit(event, finished.job, finished.seconds, finished.outcome.reason)
+        self._emit(event, finished.job, finished)
 
-    def _emit(self, event: str, job: Claimed, seconds: float | None = None, reason: str | None = None) -> None:
-        if not self._events.is_heard(event):
-            return
-        duration = None if seconds is None else timedelta(seconds=seconds)
-        self._events.emit(
-            RunEvent(event, job.id, job.kind, job.queue or job.pool, job.attempt, job.max_attempts, duration, reason)
-        )
+    def _emit(self, event: str, job: Claimed, finished: Finished | None = None) -> None:
+        if self._teller.is_heard(event):
+            self._teller.tell(event_of_run(event, job, finished, self._workers))
+
+    def _tell_rescued(self, rescued: Rescued) -> None:
+        for type_, job, kind in rescued.happened:
+            if self._teller.is_heard(type_):
+                self._teller.tell(Event(type_, job, kind, ""))
 
 
 def _jobs(count: int) -> str:

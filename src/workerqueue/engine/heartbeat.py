@@ -15,11 +15,11 @@ import traceback
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
 
-from workerqueue.database import Connection, Database, keep_trying, let_others_run
+from workerqueue.database import Connection, Database, Rescued, keep_trying, let_others_run
 
 _log = logging.getLogger("workerqueue.engine")
 
@@ -31,6 +31,19 @@ GOODBYE: Final = 2.0
 """Seconds that a stop waits for the database to hear of it; unheard, the row is found dead later, without a job."""
 
 
+class Calls(NamedTuple):
+    """What a heartbeat calls in the loop of whoever started it."""
+
+    on_queues: Callable[[], None]
+    """Something was said of queues: for those whom no notification reaches."""
+    on_stop: Callable[[Collection[int]], None]
+    """Runs of these jobs were asked to stop."""
+    on_heard: Callable[[bool], None]
+    """Whether anybody has subscribed to events."""
+    on_rescued: Callable[[Rescued], None]
+    """Jobs of dead clients were freed."""
+
+
 class Heartbeat:
     """Keeps one client's row alive.
 
@@ -40,8 +53,7 @@ class Heartbeat:
         interval: Seconds between two beats.
         lease_ttl: Seconds without a beat after which a client is dead.
         on_lost: Called in the loop of whoever starts this, with the number that was declared dead.
-        on_queues: Called there when something was said of queues, for those whom no notification reaches.
-        on_stop: Called there with the ids of runs that were asked to stop.
+        calls: What else is called there.
     """
 
     def __init__(
@@ -51,17 +63,15 @@ class Heartbeat:
         interval: float,
         lease_ttl: float,
         on_lost: Callable[[int], None],
-        on_queues: Callable[[], None],
-        on_stop: Callable[[Collection[int]], None],
+        calls: Calls,
     ) -> None:
         self.number = number
         self._interval = interval
         self._lease_ttl = lease_ttl
         self._database = database.for_another_loop()
         self._on_lost = on_lost
-        self._on_queues = on_queues
+        self._calls = calls
         self._said_of_queues: str | None = None
-        self._on_stop = on_stop
         self._engine = asyncio.get_running_loop()
         self._watchdog = Watchdog(self._engine)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -127,12 +137,15 @@ class Heartbeat:
             self._tell(self._on_lost, number)
         if beat.said_of_queues != self._said_of_queues:
             self._said_of_queues = beat.said_of_queues
-            self._tell(self._on_queues)
+            self._tell(self._calls.on_queues)
         if beat.asked_to_stop:
-            self._tell(self._on_stop, beat.asked_to_stop)
+            self._tell(self._calls.on_stop, beat.asked_to_stop)
+        self._tell(self._calls.on_heard, beat.is_heard)
         if self._looks_again or (beat.overdue and await self._is_sure(connection)):
             # What was held by another transaction, or claimed at the very moment of a death, is there at the next look.
-            self._looks_again = await rescue_jobs(self._database, connection, self._lease_ttl)
+            rescued = await rescue_jobs(self._database, connection, self._lease_ttl)
+            self._looks_again = bool(rescued.dead)
+            self._tell(self._calls.on_rescued, rescued)
 
     def _tell(self, call: Callable[..., None], *args: object) -> None:
         """Call something in the engine's loop."""
@@ -149,8 +162,8 @@ class Heartbeat:
         return await self._database.jobs.was_there(connection, looking_back=looking_back, outage=outage)
 
 
-async def rescue_jobs(database: Database, connection: Connection, lease_ttl: float) -> bool:
-    """Free the jobs of whoever has died, and say whether anybody has."""
+async def rescue_jobs(database: Database, connection: Connection, lease_ttl: float) -> Rescued:
+    """Free the jobs of whoever has died, and say who has."""
     rescued = await database.jobs.rescue_jobs(connection, lease_ttl)
     await let_others_run(database, connection, rescued.turns)
     if rescued.dead or rescued.returned or rescued.discarded:
@@ -160,7 +173,7 @@ async def rescue_jobs(database: Database, connection: Connection, lease_ttl: flo
             rescued.discarded,
             ", ".join(rescued.dead) or "none just now",
         )
-    return bool(rescued.dead)
+    return rescued
 
 
 class Watchdog:

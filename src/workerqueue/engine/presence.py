@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 from workerqueue.database import ClientRow, Connection, Database
-from workerqueue.engine.heartbeat import Heartbeat
+from workerqueue.engine.heartbeat import Calls, Heartbeat
 
 _log = logging.getLogger("workerqueue.engine")
 
@@ -24,8 +24,7 @@ class Presence:
         heartbeat_interval: Seconds between two beats.
         lease_ttl: Seconds without a beat after which any client is dead.
         on_lost: Called when the client was declared dead: its jobs are others' by then.
-        on_queues: Called when something was said of queues.
-        on_stop: Called with the ids of runs that were asked to stop.
+        calls: What its heartbeat calls.
     """
 
     def __init__(
@@ -38,16 +37,14 @@ class Presence:
         heartbeat_interval: float,
         lease_ttl: float,
         on_lost: Callable[[], None],
-        on_queues: Callable[[], None],
-        on_stop: Callable[[Collection[int]], None],
+        calls: Calls,
     ) -> None:
         self._interval = heartbeat_interval
         self._lease_ttl = lease_ttl
         self._database = database
         self._row = ClientRow(client, socket.gethostname(), os.getpid(), pools, kinds)
         self._on_lost = on_lost
-        self._on_queues = on_queues
-        self._on_stop = on_stop
+        self._calls = calls
         self._number: int | None = None
         self._heartbeat: Heartbeat | None = None
 
@@ -78,9 +75,7 @@ class Presence:
 
     def _beat_for(self, number: int) -> None:
         if self._heartbeat is None:
-            heartbeat = Heartbeat(
-                self._database, number, self._interval, self._lease_ttl, self._lost, self._on_queues, self._on_stop
-            )
+            heartbeat = Heartbeat(self._database, number, self._interval, self._lease_ttl, self._lost, self._calls)
             heartbeat.start()
             self._heartbeat = heartbeat
         else:

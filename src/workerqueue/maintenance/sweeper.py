@@ -25,5 +25,7 @@ async def free_stranded_jobs(database: Database, lease_ttl: float) -> None:
         await let_others_run(database, connection, rescued.turns)
     if rescued.returned or rescued.discarded:
         _log.warning(
-            "Freed %d stranded jobs, and discarded %d that had no attempt left", rescued.returned, rescued.discarded
+            "Freed %d stranded jobs, and discarded %d that had no attempt left",
+            rescued.returned,
+            rescued.discarded,
         )

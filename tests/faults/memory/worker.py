@@ -17,7 +17,7 @@ from tests.faults.memory.leaks import LEAKS
 from tests.faults.memory.samples import look_inside
 from tests.faults.specs import URL
 from workerqueue import Client
-from workerqueue.events import RunEvent
+from workerqueue.events import Event
 
 ENDS = ("completed", "cancelled", "discarded")
 CACHED = 100_000
@@ -40,7 +40,7 @@ async def work(leak: str) -> None:
     """Work until nobody asks any more."""
     ended = Counter[str]()
 
-    def count(event: RunEvent) -> None:
+    def count(event: Event) -> None:
         ended[event.type] += 1
 
     async def reply(question: str, _: int) -> str:

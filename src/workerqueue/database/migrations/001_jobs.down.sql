@@ -1,5 +1,6 @@
 -- Takes every job with it, the history too.
 drop view {schema}.job_all;
+drop table {schema}.subscriber;
 drop table {schema}.idle;
 drop table {schema}.insert_key;
 drop table {schema}.schedule;

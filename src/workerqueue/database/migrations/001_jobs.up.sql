@@ -227,6 +227,14 @@ create unlogged table {schema}.idle (
     primary key (pool, client)
 );
 
+-- Who wants to be told of what happens, on which channel. Unlogged: after a crash its listener is gone as well.
+create unlogged table {schema}.subscriber (
+    channel text primary key,
+    types   text[],
+    kinds   text[],
+    until   timestamptz not null
+);
+
 -- Every job, for reading: its queue by name, its clients by their ids, its timeout as an interval.
 create view {schema}.job_all as
 select id, kind, coalesce(queue, pool) as queue, pool,

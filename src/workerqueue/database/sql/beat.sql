@@ -4,7 +4,7 @@
 --
 -- By the database's clock, which also tells of a machine that was suspended; a client that counts as dead was away.
 --   $1 its number  $2 seconds without a beat after which a client is dead; half of them are late
--- Stands on: client's primary key, client_alive, job_asked. Reads queue, which has a row for what was paused or changed.
+-- Stands on: client's primary key, client_alive, job_asked. Reads queue, which has a row for what was paused or changed, and subscriber.
 -- Called by: the heartbeat.
 with before as (
     select heartbeat_at from {schema}.client where number = $1 and ended_at is null
@@ -28,4 +28,5 @@ select exists (select from beaten) as alive,
        array(
            select id from {schema}.job
            where job.client = $1 and job.cancel_requested_at is not null and job.state = 'running'
-       ) as asked_to_stop
+       ) as asked_to_stop,
+       exists (select from {schema}.subscriber where until > statement_timestamp()) as is_heard

@@ -29,4 +29,5 @@ returning id, created_at,
                     and (select true from {schema}.idle
                          where idle.pool = job.pool and idle.until > statement_timestamp()
                          order by idle.client limit 1)
-               then pg_notify($15, pool)::text end as woken
+               then pg_notify($15, pool)::text end as woken,
+          exists (select from {schema}.subscriber where until > statement_timestamp()) as is_heard

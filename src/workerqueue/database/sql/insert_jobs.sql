@@ -52,5 +52,6 @@ woken as (
     )
 )
 -- A statement in WITH that only reads runs only if it is read: hence the count.
-select array_agg(id order by id) as ids, statement_timestamp() as at, (select count(*) from woken) as woken
+select array_agg(id order by id) as ids, statement_timestamp() as at, (select count(*) from woken) as woken,
+       exists (select from {schema}.subscriber where until > statement_timestamp()) as is_heard
 from inserted

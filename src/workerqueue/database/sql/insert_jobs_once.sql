@@ -86,6 +86,7 @@ woken as (
 )
 -- A statement in WITH that only reads runs only if it is read: hence the count.
 select array_agg(inserted.id order by numbered.place) as ids, statement_timestamp() as at,
-       (select count(*) from woken) as woken
+       (select count(*) from woken) as woken,
+       exists (select from {schema}.subscriber where until > statement_timestamp()) as is_heard
 from numbered
 left join inserted on inserted.id = numbered.id

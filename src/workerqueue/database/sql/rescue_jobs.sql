@@ -47,7 +47,7 @@ returned as (
                  || {part lost_entry}
     where job.id = any (array(select id from lost)) and job.lease = any (array(select distinct lease from lost))
       and job.attempt < job.max_attempts
-    returning job.pool, job.queue
+    returning job.id, job.kind, job.pool, job.queue
 ),
 woken as (
     select pg_notify($2, pool)
@@ -57,9 +57,11 @@ woken as (
     )
 )
 select array(select id from dead) as dead,
-       (select count(*) from returned) as returned,
-       (select count(*) from ended) as discarded,
+       array(select id from returned) as returned,
+       array(select id from ended) as discarded,
        array(
            select queue from returned where queue is not null union select queue from ended where queue is not null
        ) as turns,
+       array(select kind from returned) as returned_kinds,
+       array(select kind from ended) as discarded_kinds,
        (select count(*) from woken) as woken
