@@ -6,6 +6,7 @@ import ast
 import inspect
 import tomllib
 from collections.abc import Awaitable
+from pathlib import Path
 from types import CodeType
 from typing import cast
 
@@ -13,6 +14,7 @@ import pytest
 
 from tests.conftest import MakeClient
 from tests.docs.blocks import ROOT, blocks
+from workerqueue import Workers
 from workerqueue.config import TaskConfig
 from workerqueue.toml_tables import read_tables
 
@@ -29,12 +31,27 @@ def test_there_are_pages() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-async def test_the_python_of_a_page_runs(make_client: MakeClient, page: str) -> None:
-    """Its own assertions hold; each block goes on where the one before it ended."""
+async def test_the_python_of_a_page_runs(
+    make_client: MakeClient,
+    database_url: str,
+    schema: str,
+    page: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its own assertions hold; each block goes on where the one before it ended, or is a file for those after it."""
+    monkeypatch.syspath_prepend(tmp_path)
     assert any("assert " in block.text for block in blocks(page) if block.language == "python")
-    scope: dict[str, object] = {"client": make_client(), "__name__": "example"}
+    scope: dict[str, object] = {
+        "client": make_client(Workers()),
+        "url": database_url,
+        "schema": schema,
+        "__name__": "example",
+    }
     for block in blocks(page):
-        if block.language == "python":
+        if block.file is not None:
+            (tmp_path / block.file).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
             code = compile(block.text, page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             await _run(code, scope)
 

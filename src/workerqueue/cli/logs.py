@@ -6,6 +6,8 @@ import json
 import logging
 import sys
 
+from workerqueue.job_context import current_context
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -16,8 +18,9 @@ class FieldFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Write the message and the fields."""
-        fields = (f"{name}={_value(value)}" for name, value in vars(record).items() if name not in _STANDARD)
+        """Write the message, its fields, and what the context of the job says that wrote it."""
+        said = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        fields = (f"{name}={_value(value)}" for name, value in (current_context().said | said).items())
         return " ".join([super().formatMessage(record), *fields])
 
 

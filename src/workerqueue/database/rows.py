@@ -242,6 +242,21 @@ class Extras(BaseModel):
     checkpoint: JsonValue = None
     deadline_at: datetime | None = None
 
+    def add_to(self, job: Job[object]) -> None:
+        """Put them into a job.
+
+        Raises:
+            ContextError: If the context is none.
+        """
+        job.attempted_by = self.attempted_by or job.attempted_by
+        job.errors = self.errors or []
+        job.tags = self.tags or []
+        job.metadata = self.metadata or {}
+        job.context = read_context(self.context)
+        job.deadline_at = self.deadline_at
+        job.last_progress = self.progress
+        job.last_checkpoint = self.checkpoint
+
 
 _NO_EXTRAS: Final = Extras()
 
@@ -298,8 +313,7 @@ class Claimed(NamedTuple):
             ValueError: If what is stored beside its args can't be read.
             ContextError: If its context is not one.
         """
-        extras = self.extras()
-        return Job(
+        job = Job(
             id=self.id,
             kind=self.kind,
             args=args,
@@ -313,15 +327,14 @@ class Claimed(NamedTuple):
             scheduled_at=self.scheduled_at,
             timeout=timedelta(seconds=self.timeout_seconds),
             attempted_at=self.attempted_at,
-            attempted_by=extras.attempted_by or [self.client],
-            errors=extras.errors or [],
-            tags=extras.tags or [],
-            metadata=extras.metadata or {},
-            deadline_at=extras.deadline_at,
-            context=read_context(extras.context),
-            last_progress=extras.progress,
-            last_checkpoint=extras.checkpoint,
+            attempted_by=[self.client],
+            errors=[],  # given, since the defaults of lists are made by a call
+            tags=[],
+            metadata={},
         )
+        if self.rest is not None:  # seldom: each field that is given costs every job
+            self.extras().add_to(job)
+        return job
 
 
 _RUNS: Final = TypeAdapter(

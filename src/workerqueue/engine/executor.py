@@ -130,24 +130,20 @@ class Executor:
             return await self._discard(stored, error)
         if job.deadline_at is not None and job.deadline_at <= stored.attempted_at:
             return await self._discard(stored, DeadlineError("its deadline had passed when it could be started"))
-        if job.context is NOTHING:
-            return await self._work(registration, stored, job, task)
-        with entered(job.context):
-            return await self._work(registration, stored, job, task)
-
-    async def _work(
-        self, registration: Registration, stored: Claimed, job: Job[JobArgs], task: asyncio.Task[None]
-    ) -> Outcome | None:
         run = Run(stored, job, registration, task, stored.timeout_seconds, self._keeper)
         job.attach(run)
         self._runs.add(run)
         try:
-            outcome = await self._attempt(run)
-            if run.is_abandoned:
-                return None
-            return replace(outcome, in_tx=True) if run.in_tx else outcome
+            if job.context is NOTHING:
+                outcome = await self._attempt(run)
+            else:
+                with entered(job.context):
+                    outcome = await self._attempt(run)
         finally:
             self._runs.discard(run)
+        if run.is_abandoned:
+            return None
+        return replace(outcome, in_tx=True) if run.in_tx else outcome
 
     async def _attempt(self, run: Run) -> Outcome:
         """Call the worker and conclude from what it returned or raised."""
@@ -199,7 +195,13 @@ class Executor:
             run.is_late_for_good = left <= run.timeout
             run.timeout = min(run.timeout, left)
         run.limit(run.timeout)
-        result = self._begin(run, run.job) if self._around is None else self._around(partial(self._do, run))(run.job)
+        result: object
+        if self._around is not None:
+            result = self._around(partial(self._do, run))(run.job)
+        elif run.registration.place == "loop":
+            result = run.registration.work(run.job)
+        else:
+            result = self._begin(run, run.job)
         if inspect.iscoroutine(result):
             return await in_own_context(result)
         return await result if inspect.isawaitable(result) else result

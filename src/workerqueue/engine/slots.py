@@ -156,10 +156,11 @@ class Slots:
             try:
                 await self._work(job, task)
             finally:
-                if task not in self._given_up:
+                is_given_up = bool(self._given_up) and task in self._given_up
+                if not is_given_up:
                     self.busy -= 1
                     self._finished += 1
-            if task in self._given_up:
+            if is_given_up:
                 return
             turn -= 1
             if not turn:
