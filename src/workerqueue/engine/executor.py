@@ -141,6 +141,7 @@ class Executor:
                     outcome = await self._attempt(run)
         finally:
             self._runs.discard(run)
+            job.attach(None)  # else each would hold the other, and only the garbage collector could let go of both
         if run.is_abandoned:
             return None
         return replace(outcome, in_tx=True) if run.in_tx else outcome
