@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 import tomllib
 from collections.abc import Awaitable
 from pathlib import Path
@@ -40,7 +41,7 @@ async def test_the_python_of_a_page_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its own assertions hold; each block goes on where the one before it ended, or is a file for those after it."""
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     assert any("assert " in block.text for block in blocks(page) if block.language == "python")
     scope: dict[str, object] = {
         "client": make_client(Workers()),
