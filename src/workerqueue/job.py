@@ -48,6 +48,7 @@ STATES: Final = {state.value: state for state in JobState}
 
 FINAL: Final = frozenset({JobState.COMPLETED, JobState.CANCELLED, JobState.DISCARDED})
 LIVE: Final = frozenset(JobState) - FINAL
+WAITING: Final = LIVE - {JobState.RUNNING}
 
 
 class Transition(NamedTuple):
@@ -79,6 +80,19 @@ TRANSITIONS: Final = (
     Transition("lose its client", JobState.RUNNING, JobState.AVAILABLE),
     Transition("lose its client for the last time, discard", JobState.RUNNING, JobState.DISCARDED),
 )
+
+BY_HAND: Final = (
+    *(Transition("cancel by hand", each, JobState.CANCELLED) for each in JobState if each in WAITING),
+    *(Transition("complete by hand", each, JobState.COMPLETED) for each in JobState if each in LIVE),
+    *(Transition("fail by hand", each, JobState.RETRYABLE) for each in JobState if each in LIVE),
+    *(Transition("fail by hand for the last time", each, JobState.DISCARDED) for each in JobState if each in LIVE),
+    *(
+        Transition("retry by hand", each, JobState.AVAILABLE)
+        for each in JobState
+        if each in (FINAL | WAITING) - {JobState.AVAILABLE}
+    ),
+)
+"""What `client.jobs` does beside that; one that waits for its turn in a dynamic queue is not retried."""
 
 
 @dataclass(frozen=True, slots=True)

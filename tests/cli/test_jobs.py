@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 
 from tests.cli.conftest import Call
+from tests.engine.jobs import Work
+from workerqueue import Client, context
 
 
 @pytest.fixture
@@ -31,6 +34,22 @@ def test_jobs_are_listed_and_handled(run: Call) -> None:
     assert run("jobs", "list", "--limit", "1").out.splitlines()[-1].startswith("there are more: --cursor ")
     assert run("jobs", "delete", job).out == f"job {job} greet deleted in default\n"
     assert json.loads(run("jobs", "cancel", "42", "--key", "--json").out)["reason"] == "cancelled"
+
+
+def test_jobs_of_one_tenant_are_listed(run: Call, database_url: str, schema: str) -> None:
+    """With the context as a field of their own, and nothing of what is internal."""
+
+    async def insert() -> None:
+        async with Client(database_url, schema=schema) as client:
+            for tenant in ("t1", "t2"):
+                with context(tenant=tenant, user="u1"):
+                    await client.insert(Work())
+
+    asyncio.run(insert())
+    (job,) = json.loads(run("jobs", "list", "--tenant", "t2", "--json").out)
+    assert {name: value for name, value in job["context"].items() if value} == {"tenant": "t2", "user": "u1"}
+    assert [name for name in job if name.startswith("_")] == []
+    assert (job["last_progress"], job["last_checkpoint"], job["deadline_at"]) == (None, None, None)
 
 
 @pytest.mark.parametrize(

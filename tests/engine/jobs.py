@@ -34,8 +34,8 @@ class Recorder:
         client.events.add(self.events.append)
 
     def types(self, job_id: int) -> list[str]:
-        """What happened to one job."""
-        return [event.type for event in self.events if event.job_id == job_id]
+        """What happened to the runs of one job."""
+        return [event.type for event in self.events if event.job_id == job_id and event.type != "inserted"]
 
     async def until(self, job_id: int, event: str, times: int = 1) -> Event:
         """Wait until something has happened to a job so many times, and give the last of them."""

@@ -21,9 +21,11 @@ from workerqueue import (
     JobState,
     QueueConfig,
     UniqueOpts,
+    WorkerQueueError,
     Workers,
 )
 from workerqueue.database import Connection
+from workerqueue.database.statements import statement
 
 
 class Task(JobArgs):
@@ -80,7 +82,35 @@ async def test_a_unique_job_stays_the_only_one_through_every_change_of_state(
 
 async def test_random_rollbacks_leave_one_row_of_each_key(make_client: MakeClient, sql: Connection) -> None:
     """oban#1087 and #1093: rivals that roll back left two rows of a key, or none and no result."""
-    client = make_client()
+    await insert_with_rollbacks(make_client(), sql)
+
+
+UNIQUE_SKIPPED = {
+    "keys are not held": ("take_keys", "select distinct key from asked", "select key from asked where false"),
+    "who has a key is not looked up": ("find_keys", "where key = asked.key", "where false"),
+    "a key is not given": ("give_keys", "job = excluded.job, ", ""),
+}
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize(("name", "right", "wrong"), UNIQUE_SKIPPED.values(), ids=UNIQUE_SKIPPED.keys())
+async def test_a_skipped_key_is_found(
+    make_client: MakeClient, sql: Connection, monkeypatch: pytest.MonkeyPatch, name: str, right: str, wrong: str
+) -> None:
+    """Each step left out makes a second row of some key, or loses an answer."""
+    assert right in statement(name, "any")
+
+    def with_bug(each: str, schema: str) -> str:
+        text = statement(each, schema)
+        return text.replace(right, wrong) if each == name else text
+
+    monkeypatch.setattr("workerqueue.database.keys.statement", with_bug)
+    with pytest.raises((AssertionError, KeyError, WorkerQueueError)):
+        await insert_with_rollbacks(make_client(), sql)
+
+
+async def insert_with_rollbacks(client: Client, sql: Connection) -> None:
+    """Insert under the same keys from many transactions, half of which roll back, and check what is left."""
     chance = random.Random(1)  # noqa: S311 - a test's choices
 
     async def insert(key: str, rolls_back: bool, pause: float) -> int | None:

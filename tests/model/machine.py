@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Literal, NamedTuple
 
-from workerqueue.job import TRANSITIONS, JobState
+from workerqueue.job import BY_HAND, TRANSITIONS, WAITING, JobState
 
 NEXT: Final[Mapping[tuple[str, JobState | None], JobState]] = {
-    (transition.event, transition.source): transition.target for transition in TRANSITIONS
+    (transition.event, transition.source): transition.target for transition in (*TRANSITIONS, *BY_HAND)
 }
 KEPT_ERRORS: Final = 100
 MOST: Final = 1
@@ -67,6 +67,8 @@ class Row:
     output: str | None = None
     waits: bool = False
     """Whether it is pending for its turn in a dynamic queue, and was not parked by hand."""
+    checkpoint: int | None = None
+    """What a run has saved."""
 
 
 # What can happen to a job that is there
@@ -124,8 +126,27 @@ class FallDue: ...
 class Release: ...
 
 
-Event = Claim | SetAside | HaveTurn | End | PutBack | Lose | FallDue | Release
-OWN_NAMES: Final[Mapping[type[Event], str]] = {
+@dataclass(frozen=True)
+class Save:
+    """A run saves something."""
+
+    lease: int
+    value: int
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """Somebody handles it, whatever runs."""
+
+    how: Literal["cancel", "complete", "fail", "retry"]
+    delay: float = 0.0
+    output: str | None = None
+
+
+Moving = Claim | SetAside | HaveTurn | End | PutBack | Lose | FallDue | Release | ByHand
+"""What may change a job's state."""
+Event = Moving | Save
+OWN_NAMES: Final[Mapping[type[Moving], str]] = {
     SetAside: "wait for its turn",
     HaveTurn: "have its turn",
     FallDue: "fall due",
@@ -142,11 +163,18 @@ def insert(new: New, now: float) -> Row:
 
 def step(row: Row, event: Event, now: float) -> Row | Refusal:
     """Give the row after an event, or why it stays as it is."""
-    if isinstance(event, End | PutBack | Lose) and event.lease != row.lease:
+    if isinstance(event, End | PutBack | Lose | Save) and event.lease != row.lease:
         return Refusal.STALE
+    if isinstance(event, Save):
+        return replace(row, checkpoint=event.value)
     target = NEXT.get((name_of(row, event), row.state))
     if target is None or not _is_pending_for(row, event):
         return Refusal.STATE
+    return _after(row, event, target, now)
+
+
+def _after(row: Row, event: Moving, target: JobState, now: float) -> Row | Refusal:
+    """Give the row after an event that the table of transitions has."""
     match event:
         case Claim():
             starters = row.starters if row.client is None else (*row.starters, row.client)
@@ -171,9 +199,11 @@ def step(row: Row, event: Event, now: float) -> Row | Refusal:
             return Refusal.EARLY if row.due > now else replace(row, state=target)
         case Release():
             return replace(row, state=target, due=now)
+        case ByHand():
+            return _handled(row, event, target, now)
 
 
-def name_of(row: Row, event: Event) -> str:
+def name_of(row: Row, event: Moving) -> str:
     """Say what an event is called in the table of transitions."""
     is_last = row.attempt >= row.new.max_attempts
     match event:
@@ -191,12 +221,18 @@ def name_of(row: Row, event: Event) -> str:
             return "snooze" if event.delay else "snooze for no time"
         case End(how=("complete" | "cancel") as how):
             return how
+        case ByHand(how="fail"):
+            return "fail by hand for the last time" if _failed(row) >= row.new.max_attempts else "fail by hand"
+        case ByHand():
+            return f"{event.how} by hand"
         case _:
             return OWN_NAMES[type(event)]
 
 
 def _is_pending_for(row: Row, event: Event) -> bool:
-    """Tell a parked job, which is released by hand, from one that waits for its turn."""
+    """Tell a parked job, which is released and retried by hand, from one that waits for its turn."""
+    if isinstance(event, ByHand):
+        return not (event.how == "retry" and row.waits)
     return row.state is not JobState.PENDING or row.waits is not isinstance(event, Release)
 
 
@@ -212,6 +248,25 @@ def _ended(row: Row, end: End, target: JobState, now: float) -> Row:
         errors=row.errors if end.error is None else _with(row, end.error),
         output=end.output,
     )
+
+
+def _failed(row: Row) -> int:
+    """Give the attempt that ends when a job is called failed: the one under way, or the next."""
+    return row.attempt if row.state is JobState.RUNNING else row.attempt + 1
+
+
+def _handled(row: Row, event: ByHand, target: JobState, now: float) -> Row:
+    after = replace(row, state=target, lease=None, waits=False, output=event.output)
+    match event.how:
+        case "fail":
+            after = replace(after, attempt=_failed(row))
+            due = now + event.delay if target is JobState.RETRYABLE else row.due
+            return replace(after, due=due, errors=_with(replace(row, attempt=after.attempt), "FailedByHandError"))
+        case "retry":
+            most = max(row.new.max_attempts, row.attempt + 1)
+            return replace(after, due=now, new=replace(row.new, max_attempts=most))
+        case _:
+            return after
 
 
 def _with(row: Row, error: str) -> tuple[tuple[int, str], ...]:
@@ -441,6 +496,26 @@ class Model:
     def release(self, token: str) -> bool:
         """Release a parked job."""
         return self._happen(self.rows[token], Release())
+
+    def save(self, token: str, lease: int, value: int) -> bool:
+        """Save something of a run."""
+        return self._happen(self.rows[token], Save(lease, value))
+
+    def handle(self, token: str, event: ByHand) -> tuple[bool, str, str | None]:
+        """Handle a job by hand: whether it was, its state before, and where it may be another one's turn."""
+        row = self.rows[token]
+        is_done = self._happen(row, event)
+        stays = event.how == "retry" and (row.state is JobState.AVAILABLE or row.waits)
+        frees = is_done and event.how != "retry"
+        return is_done or stays, row.state.value, row.new.queue if frees else None
+
+    def delete(self, token: str) -> tuple[bool, str, str | None]:
+        """Delete a job that does not run."""
+        row = self.rows[token]
+        is_done = row.state is not JobState.RUNNING
+        if is_done:
+            del self.rows[token]
+        return is_done, row.state.value, row.new.queue if row.state in WAITING else None
 
     def promote(self, limit: int) -> int:
         """Make available what is due, the longest due first."""

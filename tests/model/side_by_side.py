@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import secrets
@@ -26,7 +27,7 @@ from hypothesis.stateful import (
 )
 
 from tests.claiming import claim_jobs, hand_over, record
-from tests.model.machine import Client, ClientState, End, Model, New, Runner
+from tests.model.machine import ByHand, Client, ClientState, End, Model, New, Runner
 from tests.model.tables import FALL_SILENT, HOUR, KINDS, PASS_TIME, SILENCE, STRICT, expected, read, to_insert
 from workerqueue import JobCancel, JobDiscard, JobSnooze, JobState
 from workerqueue.database import (
@@ -35,6 +36,8 @@ from workerqueue.database import (
     Claimed,
     ClientRow,
     Connection,
+    Controlled,
+    ControlTable,
     Finished,
     HandedOver,
     Recorded,
@@ -154,6 +157,13 @@ ARGUMENTS: Final[dict[str, dict[str, st.SearchStrategy[Any]]]] = {
     "stop": {"pick": PICK},
     "lose_the_row": {"pick": PICK},
     "rescue": {},
+    "save": {"pick": PICK, "value": SMALL},
+    "by_hand": {
+        "how": st.sampled_from(["cancel", "cancel", "complete", "fail", "fail", "retry", "retry", "delete"]),
+        "state": st.sampled_from(JobState),
+        "pick": PICK,
+        "hours": SMALL,
+    },
 }
 # Rules of Hypothesis's own would be left out of half of the examples each, and a life needs most of these.
 OFTEN: Final = [
@@ -161,6 +171,7 @@ OFTEN: Final = [
     *["claim"] * 4,
     *["end"] * 3,
     *["pass_time", "promote"] * 2,
+    *["by_hand"] * 3,
 ]
 
 
@@ -216,6 +227,7 @@ class Machine(RuleBasedStateMachine):
         self._seen = seen
         self._states: dict[str, str] = {}
         self._jobs = JobTable(SCHEMA, "unheard")
+        self._control = ControlTable(SCHEMA, "unheard")
         self._model = Model()
         self._runs: list[Run] = []
         self._leases: set[int] = set()
@@ -344,6 +356,59 @@ class Machine(RuleBasedStateMachine):
         released, turns = self._do(self._jobs.release_claim(self._server.sql, lease))
         assert (released, {*turns}) == self._model.put_back(lease)
 
+    def save(self, pick: int, value: int) -> None:
+        """Save a checkpoint, as a run of any age."""
+        if self._runs:
+            run = _pick(self._runs, pick)
+            saved = self._do(self._jobs.save_state(self._server.sql, run.claimed, progress=None, checkpoint=str(value)))
+            assert saved == self._model.save(run.token, run.claimed.lease, value)
+
+    # Somebody handles jobs by hand
+
+    def by_hand(self, how: str, state: JobState, pick: int, hours: int) -> None:
+        """Handle a job, mostly one of this state, and see to the dynamic queue where it may be another one's turn."""
+        state = JobState.RETRYABLE if pick % 4 == 0 else state  # few are, at any time
+        rows = self._model.within(state) or [*self._model.rows.values()]
+        if not rows:
+            return
+        row = _pick(rows, pick)
+        noted = {token for turn in self._model.turns.values() for token in turn.jobs}
+        is_known = row.new.follow_up is not None and row.new.follow_up.token in self._model.rows
+        if (how == "retry" and is_known) or (how == "delete" and (row.new.token in noted or is_known)):
+            return  # a second follow-up would have the first one's name; a noted job that is gone has none
+        found = self._do(self._handle(how, row.id, hours))
+        # What has ended is not found by what can't change it any more.
+        met = found[0] if found else Controlled(row.id, ok=False, state=row.state.value, queue=None)
+        if how == "delete":
+            answer = self._model.delete(row.new.token)
+            self._runs = [run for run in self._runs if run.token in self._model.rows]
+        else:
+            output = f'{{"hours": {hours}}}' if how == "complete" else None
+            answer = self._model.handle(row.new.token, ByHand(cast("Any", how), hours * HOUR, output))
+        assert (met.ok, met.state, met.queue) == answer, (how, row, met, answer)
+        if met.queue is not None:
+            self._model.now += 0.5  # a statement of its own, and so at a later time
+            self._do(hand_over(self._jobs, self._server.sql, [met.queue]))
+            self._model.hand_over([met.queue])
+
+    async def _handle(self, how: str, job: int, hours: int) -> list[Controlled]:
+        runner = AsyncpgRunner(self._server.sql)
+        match how:
+            case "cancel":
+                return await self._control.cancel_jobs(runner, [job], asks=False)
+            case "complete":
+                return await self._control.complete_job(runner, job, f'{{"hours": {hours}}}')
+            case "retry":
+                return await self._control.retry_jobs(runner, [job])
+            case "delete":
+                return await self._control.delete_jobs(runner, [job])
+            case _:
+                attempt = await self._control.find_attempt(runner, job)
+                if attempt is None:
+                    return []
+                error = json.dumps({"attempt": attempt[0], "type": "FailedByHandError"})
+                return await self._control.fail_job(runner, job, attempt[0], hours * HOUR, error)
+
     # Clients come and go
 
     @initialize(news=st.lists(NEW, min_size=2, max_size=6), lease=LEASES)
@@ -417,7 +482,8 @@ class Machine(RuleBasedStateMachine):
         waiting = {row.new.queue for row in self._model.rows.values() if row.waits}
         assert waiting <= {name for name, turn in self._model.turns.items() if turn.waiting}
         states = {token: job.state for token, job in tables.jobs.items()}
-        self._seen.update((before, states[token]) for token, before in self._states.items() if before != states[token])
+        pairs = ((before, states.get(token, before)) for token, before in self._states.items())
+        self._seen.update((before, after) for before, after in pairs if before != after)
         self._states = states
         self._model.now += 1.0
 

@@ -19,7 +19,7 @@ SILENCE: Final = HOUR
 
 READ: Final = """
     select a.args->>'token' as token, a.id, a.kind, a.queue, a.pool, a.state, a.priority, a.attempt, a.max_attempts,
-           a.scheduled_at, a.attempted_by, a.errors, a.output, job.lease,
+           a.scheduled_at, a.attempted_by, a.errors, a.output, a.checkpoint, job.lease,
            coalesce(job.state = 'waiting', false) as waits,
            (a.finalized_at is not null) = (a.state in ('completed', 'cancelled', 'discarded')) as is_home
     from job_all a left join job on job.id = a.id
@@ -124,6 +124,7 @@ class Seen(NamedTuple):
     attempted_by: tuple[str, ...]
     errors: tuple[tuple[int, str], ...]
     output: str | None
+    checkpoint: str | None
     hour: int
     """In how many hours from the beginning it is due."""
     waits: bool
@@ -160,6 +161,7 @@ async def read(sql: Connection, began: datetime) -> Tables:
             attempted_by=tuple(row["attempted_by"] or ()),
             errors=tuple((entry["attempt"], entry["type"]) for entry in json.loads(row["errors"] or "[]")),
             output=row["output"],
+            checkpoint=row["checkpoint"],
             hour=round((row["scheduled_at"] - began).total_seconds() / HOUR),
             waits=row["waits"],
         )
@@ -187,6 +189,7 @@ def expected(model: Model) -> Tables:
             attempted_by=tuple(names.get(number, str(number)) for number in _starters(row)),
             errors=row.errors,
             output=row.output,
+            checkpoint=None if row.checkpoint is None else str(row.checkpoint),
             hour=round(row.due / HOUR),
             waits=row.waits,
         )

@@ -15,7 +15,7 @@ from workerqueue import migrate
 from workerqueue.database import Connection
 from workerqueue.database.statements import statement
 from workerqueue.errors import DatabaseError
-from workerqueue.job import TRANSITIONS
+from workerqueue.job import BY_HAND, TRANSITIONS
 
 
 @pytest.fixture
@@ -43,6 +43,7 @@ def test_the_tables_are_what_the_model_says(machines_server: Server) -> None:
     run(machines_server, SETTINGS, seen)
     run(machines_server, SETTINGS, seen, InQueues)
     assert {(source, target) for _, source, target in TRANSITIONS if source} <= seen
+    assert seen <= {(source, target) for _, source, target in (*TRANSITIONS, *BY_HAND) if source}
 
 
 LONG: Final = settings(
@@ -77,6 +78,7 @@ BUGS: Final = {
         "order by id desc\n    limit",
     ),
     "a release of what runs": ("release_job", " and state = 'pending'", " and state <> 'running'"),
+    "a save without its lease": ("save_state", " and lease = $2::bigint", ""),
     "a lost answer that counts": ("release_claim", "attempt = attempt - 1", "attempt = attempt"),
 }
 """Statement, what it says, and what it says instead."""

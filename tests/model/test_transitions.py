@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.model.machine import (
+    ByHand,
     Claim,
     End,
     Event,
@@ -23,7 +24,7 @@ from tests.model.machine import (
     insert,
     step,
 )
-from workerqueue.job import FINAL, TRANSITIONS, JobState
+from workerqueue.job import BY_HAND, FINAL, TRANSITIONS, JobState
 
 LEASE = 7
 EVENTS: list[Event] = [
@@ -41,6 +42,10 @@ EVENTS: list[Event] = [
     Lose(LEASE),
     FallDue(),
     Release(),
+    ByHand("cancel"),
+    ByHand("complete"),
+    ByHand("fail", 60.0),
+    ByHand("retry"),
 ]
 
 
@@ -56,18 +61,20 @@ def test_every_transition_of_the_table_is_made_and_no_other() -> None:
     """From every state, by every event, with attempts left and without."""
     made: set[tuple[JobState | None, JobState]] = {(row.state, after.state) for row, _, after in moves()}
     made |= {(None, insert(new, 0.0).state) for new in (New("a"), New("a", delay=1.0), New("a", parked=True))}
-    assert made == {(transition.source, transition.target) for transition in TRANSITIONS}
+    assert made == {(transition.source, transition.target) for transition in (*TRANSITIONS, *BY_HAND)}
 
 
 def test_an_event_leads_to_one_state() -> None:
     """The table is a function of event and state."""
-    assert len({transition[:2] for transition in TRANSITIONS}) == len(TRANSITIONS)
+    every = (*TRANSITIONS, *BY_HAND)
+    assert len({transition[:2] for transition in every}) == len(every)
 
 
 @pytest.mark.parametrize("state", FINAL)
 def test_nothing_moves_a_final_job(state: JobState) -> None:
-    """Whatever happens, and whatever lease it comes with."""
-    assert all(isinstance(step(row, event, 1.0), Refusal) for row in rows(state) for event in EVENTS)
+    """Whatever happens, and whatever lease it comes with; but for a retry by hand."""
+    moved = [event for row in rows(state) for event in EVENTS if not isinstance(step(row, event, 1.0), Refusal)]
+    assert moved == [ByHand("retry")] * len(rows(state))
 
 
 def test_a_running_job_has_a_lease_and_no_other_has() -> None:
@@ -83,19 +90,22 @@ def test_what_comes_with_another_lease_is_stale() -> None:
 
 
 def test_attempts_count_what_the_table_says() -> None:
-    """A claim adds one; a snooze, a stop and a lost answer take it back; nothing else touches it."""
+    """A claim adds one, and a failure by hand of what does not run; a snooze, a stop, a lost answer take it back."""
     changes = {
-        (type(event).__name__, getattr(event, "how", "")): after.attempt - row.attempt for row, event, after in moves()
+        (type(event).__name__, getattr(event, "how", "")): after.attempt - row.attempt
+        for row, event, after in moves()
+        if not (isinstance(event, ByHand) and row.state is JobState.RUNNING)
     }
     taken_back = {("End", "snooze"), ("End", "interrupt"), ("PutBack", "")}
     assert {key for key, change in changes.items() if change == -1} == taken_back
-    assert {key for key, change in changes.items() if change == 1} == {("Claim", "")}
+    assert {key for key, change in changes.items() if change == 1} == {("Claim", ""), ("ByHand", "fail")}
 
 
 def test_what_waits_for_its_turn_is_not_what_was_parked() -> None:
     """A turn moves the one, a release by hand the other; nothing else moves either, and no job waits anywhere else."""
     by_event = {(row.waits, type(event)) for row, event, _ in moves() if row.state is JobState.PENDING}
-    assert by_event == {(False, Release), (True, Claim), (True, HaveTurn)}
+    assert by_event == {(False, Release), (True, Claim), (True, HaveTurn), (False, ByHand), (True, ByHand)}
+    assert {row.waits for row, event, _ in moves() if event == ByHand("retry")} == {False}
     assert all(after.waits == isinstance(event, SetAside) for _, event, after in moves())
 
 

@@ -326,7 +326,7 @@ async def start_run(job: Job[StartRunArgs]) -> None:
 
 async def call(job: Job[SendMailArgs]) -> None:
     await start_run(job)  # wrong
-    job.output_as(int)  # wrong
+    job.output_as("Report")  # wrong
 """,
     "args": """
 class NoKindArgs(JobArgs):

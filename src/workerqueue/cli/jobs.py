@@ -37,6 +37,7 @@ def list_jobs(
     kind: Annotated[list[str] | None, typer.Option("--kind", help="Only of this kind; may be repeated.")] = None,
     queue: Annotated[list[str] | None, typer.Option("--queue", help="Only of this queue; may be repeated.")] = None,
     tag: Annotated[list[str] | None, typer.Option("--tag", help="Only with this tag; may be repeated.")] = None,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="Only of this tenant.")] = None,
     limit: Annotated[int, typer.Option("--limit", help="How many at most, up to 1,000.")] = 100,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Where the page before has ended.")] = None,
     database_url: DatabaseUrl = None,
@@ -48,7 +49,9 @@ def list_jobs(
     """Print jobs, live and finalized, newest first."""
 
     async def look(client: Client) -> JobPage[Payload]:
-        return await client.jobs.list(states=state, kinds=kind, queues=queue, tags=tag, limit=limit, cursor=cursor)
+        return await client.jobs.list(
+            states=state, kinds=kind, queues=queue, tags=tag, tenant=tenant, limit=limit, cursor=cursor
+        )
 
     page = with_client(database_url, config, load_workers(tasks), schema, look)
     if as_json:

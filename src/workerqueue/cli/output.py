@@ -19,7 +19,8 @@ def print_json(document: object) -> None:
 
 def job_as_json(job: Job[object]) -> dict[str, object]:
     """Give a job's attributes by their names, its secrets masked."""
-    return {field.name: getattr(job, field.name) for field in fields(job)} | {"args": shown(job.args)}
+    names = [field.name for field in fields(job) if not field.name.startswith("_")]
+    return {name: getattr(job, name) for name in names} | {"args": shown(job.args)}
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

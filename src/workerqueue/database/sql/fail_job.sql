@@ -15,7 +15,9 @@ with found as materialized (
 ended as (
     delete from {schema}.job
     where id = any (array(select id from found where is_last))
-    returning job.*, 'discarded'::{schema}.job_state as final_state,
+    returning id, kind, queue, pool, priority, $2::smallint as attempt, max_attempts, timeout_seconds, created_at,
+              scheduled_at, deadline_at, attempted_at, client, attempted_by, args, errors, tags, metadata, retry,
+              on_discard, context, progress, checkpoint, 'discarded'::{schema}.job_state as final_state,
               jsonb_build_object('at', statement_timestamp()) || $4::text::jsonb as entry, null::jsonb as output,
               true as follows
 ),

@@ -21,7 +21,8 @@ values (
          else 'available' end::{schema}.job_state,
     coalesce($8::timestamptz, statement_timestamp() + make_interval(secs => $9::float8)),
     $11::text::jsonb, $12::text[], $13::text::jsonb, $14::text::jsonb, $16, $17::text::jsonb,
-    coalesce($18::timestamptz, statement_timestamp() + make_interval(secs => $19::float8))
+    case when $19::float8 is null then $18::timestamptz
+         else statement_timestamp() + make_interval(secs => $19::float8) end
 )
 returning id, created_at,
           case when state = 'available'

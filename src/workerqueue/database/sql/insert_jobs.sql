@@ -9,9 +9,8 @@
 -- Called by: Client.insert where callers meet, insert_many, insert_many_tx.
 with given as (
     select terms.*, given.args, given.queue, given.lane, given.context::jsonb as context, given.place,
-           coalesce(
-               terms.deadline_at, statement_timestamp() + make_interval(secs => terms.deadline_seconds)
-           ) as end_at,
+           case when terms.deadline_seconds is null then terms.deadline_at
+                else statement_timestamp() + make_interval(secs => terms.deadline_seconds) end as end_at,
            coalesce(
                terms.scheduled_at, statement_timestamp() + make_interval(secs => terms.delay_seconds)
            ) as due_at

@@ -46,9 +46,8 @@ replaced as (
     set kind = next.kind, queue = next.queue, lane = next.lane, pool = next.pool, priority = next.priority,
         max_attempts = next.max_attempts, timeout_seconds = next.timeout_seconds, args = merged.args,
         retry = next.retry, tags = next.tags, metadata = next.metadata, on_discard = next.on_discard,
-        deadline_at = coalesce(
-            next.deadline_at, statement_timestamp() + make_interval(secs => next.deadline_seconds)
-        ),
+        deadline_at = case when next.deadline_seconds is null then next.deadline_at
+                           else statement_timestamp() + make_interval(secs => next.deadline_seconds) end,
         context = next.context, progress = null, checkpoint = null,
         scheduled_at = merged.due_at,
         state = case when next.pending then 'pending'

@@ -9,7 +9,8 @@ followed as (
                 when due.at > statement_timestamp() then 'scheduled'
                 else 'available' end::{schema}.job_state,
            due.at, next.args, next.retry, next.tags, next.metadata, next.on_discard, ended.context,
-           coalesce(next.deadline_at, statement_timestamp() + make_interval(secs => next.deadline_seconds))
+           case when next.deadline_seconds is null then next.deadline_at
+                else statement_timestamp() + make_interval(secs => next.deadline_seconds) end
     from ended
     cross join lateral jsonb_to_record(ended.on_discard) as next (
         kind text, queue text, lane text, pool text, priority smallint, max_attempts integer, timeout_seconds real,
