@@ -1,16 +1,18 @@
-"""The four kinds of the harness, and what their workers leave behind."""
+"""The five kinds of the harness, and what their workers leave behind."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from random import Random
 from typing import Final
 from zlib import crc32
 
 from tests.faults.profiles import Profile
-from workerqueue import Config, Fixed, Job, JobArgs, QueueConfig, TaskConfig, Workers
+from workerqueue import Config, Fixed, Job, JobArgs, QueueConfig, TaskConfig, Workers, current_client
+from workerqueue.database import Connection
 
 
 class Marked(JobArgs):
@@ -51,10 +53,20 @@ class Stalling(Marked):
         return "stalling"
 
 
-KINDS: list[type[Marked]] = [Effect, External, Failing, Stalling]
+class Exact(Marked):
+    """Writes a row in the transaction that completes it."""
+
+    @classmethod
+    def kind(cls) -> str:
+        return "exact"
+
+
+KINDS: list[type[Marked]] = [Effect, External, Failing, Stalling, Exact]
 
 Leave = Callable[[int, int], Awaitable[None]]
 """Leaves an effect behind: the job's id, and the attempt."""
+LeaveWith = Callable[[Connection, int, int], Awaitable[None]]
+"""Does so on a connection on which a transaction is open."""
 
 
 class OnPurposeError(Exception):
@@ -94,16 +106,17 @@ def _name(args: Effect) -> str:
     return f"shared-{number % 100}" if number % 2 else f"own-{args.token}"
 
 
-def make_workers(profile: Profile, seed: int, leave_row: Leave, leave_line: Leave) -> Workers:
-    """Make who works the four kinds."""
+def make_workers(
+    profile: Profile, seed: int, leave_row: Leave, leave_line: Leave, leave_exactly: LeaveWith, lease: Callable[[], int]
+) -> Workers:
+    """Make who works the five kinds; `lease` gives that of the run which asks."""
     workers = Workers()
 
     async def take_time(args: Marked) -> None:
         random = Random(f"{seed}/{args.token}")  # noqa: S311 - repeatable, not a secret
         await asyncio.sleep(random.uniform(0, 2 * profile.length))
 
-    def throw(args: Marked, attempt: int) -> float:
-        return Random(f"{seed}/{args.token}/{attempt}").random()  # noqa: S311 - repeatable, not a secret
+    throw = partial(_throw, seed)
 
     @workers.worker
     async def effect(job: Job[Effect]) -> None:
@@ -124,11 +137,30 @@ def make_workers(profile: Profile, seed: int, leave_row: Leave, leave_line: Leav
 
     @workers.worker
     async def stalling(job: Job[Stalling]) -> None:
+        await job.checkpoint(lease())
+        await take_time(job.args)
         thrown = throw(job.args, job.attempt)
         if thrown < profile.blocking:
             time.sleep(profile.lease_ttl * 1.5)  # noqa: ASYNC251 - what is tested is a blocked event loop
         elif thrown < profile.blocking + profile.stalling:
             await asyncio.sleep(profile.lease_ttl * 1.5)
+        if thrown < profile.blocking + profile.stalling:
+            await job.checkpoint(lease())  # late: another run may be the current one by now
         await leave_row(job.id, job.attempt)
 
+    workers.add(_exact(take_time, leave_exactly))
     return workers
+
+
+def _throw(seed: int, args: Marked, attempt: int) -> float:
+    return Random(f"{seed}/{args.token}/{attempt}").random()  # noqa: S311 - repeatable, not a secret
+
+
+def _exact(take_time: Callable[[Marked], Awaitable[None]], leave: LeaveWith) -> Callable[[Job[Exact]], Awaitable[None]]:
+    async def exact(job: Job[Exact]) -> None:
+        await take_time(job.args)
+        async with current_client().transaction() as tx:
+            await leave(tx, job.id, job.attempt)
+            await current_client().complete_tx(tx, job)
+
+    return exact

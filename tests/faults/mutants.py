@@ -71,6 +71,10 @@ def _no_lease() -> None:
     _alter(ENDS, lambda text: text.replace(" and job.lease = outcome.lease", ""))
 
 
+def _unfenced_save() -> None:
+    _alter(["save_state"], lambda text: text.replace(" and lease = $2::bigint", " and $2::bigint is not null"))
+
+
 def _counted_stop() -> None:
     _alter(ENDS, lambda text: text.replace("case when outcome.counts then 0 else 1 end", "0"))
 
@@ -166,6 +170,11 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "no_lease": Mutant(
         "the lease is dropped from the WHERE of what writes outcomes",
         _no_lease,
+        replace(LIVELY, stalling=0.5, faults={"freeze": 8}),
+    ),
+    "unfenced_save": Mutant(
+        "the lease is dropped from the WHERE of what saves checkpoints",
+        _unfenced_save,
         replace(LIVELY, stalling=0.5, faults={"freeze": 8}),
     ),
     "rescue_by_reading": Mutant(

@@ -16,8 +16,10 @@ from tests.faults.journal import Journal
 from tests.faults.kinds import config, make_workers
 from tests.faults.specs import URL, Spec
 from workerqueue import Client
+from workerqueue.database import Connection
 from workerqueue.errors import DatabaseUnavailableError
 
+EXACT = "insert into faults.exact (job, lease) values ($1, $2)"
 EFFECT = "insert into faults.effect (job, lease, attempt, at) values ($1, $2, $3, clock_timestamp())"
 
 
@@ -29,6 +31,10 @@ async def work(spec: Spec) -> None:
         async def leave_row(job: int, attempt: int) -> None:
             await pool.execute(EFFECT, job, observe.current_lease.get(), attempt)
 
+        async def leave_exactly(tx: Connection, job: int, attempt: int) -> None:
+            await tx.execute(EFFECT, job, observe.current_lease.get(), attempt)
+            await tx.execute(EXACT, job, observe.current_lease.get())
+
         async def leave_line(job: int, attempt: int) -> None:
             entry = {"job": job, "lease": observe.current_lease.get(), "attempt": attempt, "at": time.time()}
             outside.add(entry)
@@ -39,7 +45,7 @@ async def work(spec: Spec) -> None:
             os.environ[URL],
             id=spec.name,
             config=config(profile),
-            workers=make_workers(profile, spec.seed, leave_row, leave_line),
+            workers=make_workers(profile, spec.seed, leave_row, leave_line, leave_exactly, observe.current_lease.get),
             poll_interval=profile.poll_interval,
             heartbeat_interval=profile.heartbeat_interval,
             lease_ttl=profile.lease_ttl,

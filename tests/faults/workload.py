@@ -41,6 +41,6 @@ def operations(seed: int, inserter: int, profile: Profile) -> Iterator[Operation
 
 
 def _job(random: Random, token: str) -> tuple[Marked, InsertOpts]:
-    kind = random.choices(KINDS, [5, 1, 2, 2])[0]
+    kind = random.choices(KINDS, [5, 1, 2, 2, 2])[0]
     later = timedelta(seconds=random.uniform(0.1, 2.0)) if random.random() < 0.1 else None
     return kind(token=token), InsertOpts(scheduled_at=later, priority=random.choice([1, 1, 1, 5]))

@@ -2,6 +2,7 @@
 create schema faults;
 
 create table faults.business (token text primary key);
+create table faults.exact (job bigint not null, lease bigint not null);
 create table faults.effect (job bigint not null, lease bigint not null, attempt integer not null, at timestamptz not null);
 
 create table faults.audit (
@@ -39,6 +40,8 @@ begin
     if tg_op = 'INSERT' then
         insert into faults.audit (operation, job, new_state, new_attempt, max_attempts, scheduled_at)
         values ('insert', new.id, faults.public_state(new.state), new.attempt, new.max_attempts, new.scheduled_at);
+    elsif tg_op = 'UPDATE' and old.state = new.state and old.lease is not distinct from new.lease then
+        return null;    -- a run has saved something
     elsif tg_op = 'UPDATE' then
         insert into faults.audit (operation, job, old_state, new_state, old_lease, new_lease, old_client, new_client,
                                   old_attempt, new_attempt, max_attempts, scheduled_at, lost)
