@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TypeVar, cast
 
 from workerqueue.args import InsertOpts, JobArgs, kind_of
 from workerqueue.bulk import insert_many, insert_with
-from workerqueue.database import AsyncpgRunner, Connection, Database, Happened, Runner, in_callers_transaction
+from workerqueue.database import Connection, Database, Happened, Runner, in_callers_transaction
 from workerqueue.errors import ConfigError, DatabaseError, UnknownQueueError
 from workerqueue.events import Event
 from workerqueue.inserter import Inserter
@@ -178,7 +179,7 @@ class Inserting:
         async def write(jobs: Sequence[NewJob]) -> Results:
             results = await write_quietly(jobs)
             if self._database.jobs.is_heard:
-                await self._teller.send(runner, _told(results))
+                await self._teller.send_in(runner, _told(results))
             return results
 
         async def write_quietly(jobs: Sequence[NewJob]) -> Results:
@@ -199,8 +200,9 @@ class Inserting:
             if not each.duplicate:
                 self._teller.tell_here(_event_of(each))
         if self._database.jobs.is_heard and (told := _told(results)):
-            async with self._database.acquire() as connection:
-                await self._teller.send(AsyncpgRunner(connection), told)
+            with suppress(DatabaseError):  # they are inserted, whoever hears of it
+                async with self._database.acquire() as connection:
+                    await self._teller.send(connection, told)
 
     async def _knowing(self, resolve: Callable[[], T]) -> T:
         """Resolve inserts; where a queue is unknown, again with those that were added at run time."""

@@ -204,23 +204,21 @@ class JobControl(JobReader):
         if tx is not None:
             runner = in_callers_transaction(tx)
             result = await self._control_with(tx, runner, job, control, shows)
-            if tells:
-                await self._tell(runner, [result.job] if result.ok and result.job is not None else [])
+            if tells and (events := _events_of(result)):
+                await self._teller.send_in(runner, [_happened(each) for each in events])
             return result
         async with self._database.acquire() as connection:
-            runner = AsyncpgRunner(connection)
-            result = await self._control_with(connection, runner, job, control, shows)
+            result = await self._control_with(connection, AsyncpgRunner(connection), job, control, shows)
             if tells:
-                await self._tell(runner, [result.job] if result.ok and result.job is not None else [])
+                await self._tell(connection, _events_of(result))
             return result
 
-    async def _tell(self, runner: Runner, jobs: Sequence[Job[Payload]]) -> None:
-        """Tell what jobs have become by hand: here at once, elsewhere at the commit."""
-        events = [event for job in jobs if (event := _event_of(job)) is not None]
+    async def _tell(self, connection: Connection, events: Sequence[Event]) -> None:
+        """Tell what jobs have become by hand, here and elsewhere."""
         for event in events:
             self._teller.tell_here(event)
         if events:
-            await self._teller.send(runner, [Happened(each.type, each.job_id or 0, each.kind) for each in events])
+            await self._teller.send(connection, [_happened(each) for each in events])
 
     async def _control_with(
         self, connection: Connection, runner: Runner, job: Named, control: Control, shows: Literal["before", "after"]
@@ -263,7 +261,7 @@ class JobControl(JobReader):
                 if tells:
                     ok = {each.id for each in met if each.ok}
                     jobs = [stored.to_job(self._args_of(stored)) for stored in found if stored.id in ok]
-                    await self._tell(AsyncpgRunner(connection), [replace(job, state=tells) for job in jobs])
+                    await self._tell(connection, [_event_of(_TOLD[tells], replace(job, state=tells)) for job in jobs])
                 below = found[-1].id
 
     async def _let_others_run(self, connection: Connection, met: Sequence[Controlled]) -> None:
@@ -278,11 +276,15 @@ _TOLD: Final = {
 }
 
 
-def _event_of(job: Job[Payload]) -> Event | None:
-    """Make the event of what a job has become by hand; one that runs on was only asked to stop."""
-    type_ = _TOLD.get(job.state)
-    if type_ is None:
-        return None
+def _events_of(result: ControlResult[Payload]) -> list[Event]:
+    """Make the event of what a job has become; none if that is nothing: one that runs on was only asked to stop."""
+    job = result.job
+    if not result.ok or job is None or job.state not in _TOLD:
+        return []
+    return [_event_of(_TOLD[job.state], job)]
+
+
+def _event_of(type_: str, job: Job[Payload]) -> Event:
     reason = f"{job.errors[-1].type}: {job.errors[-1].error}" if type_ in ("failed", "discarded") else None
     return Event(
         type_,
@@ -295,3 +297,7 @@ def _event_of(job: Job[Payload]) -> Event | None:
         context=job.context,
         read=lambda: job,
     )
+
+
+def _happened(event: Event) -> Happened:
+    return Happened(event.type, event.job_id or 0, event.kind)

@@ -8,7 +8,7 @@ from typing import Final
 
 from workerqueue.args import A_NAME, is_name
 from workerqueue.config import MOST_WORKERS, Config
-from workerqueue.database import ALL, AsyncpgRunner, Connection, Database, Happened, let_others_run
+from workerqueue.database import ALL, Connection, Database, Happened, let_others_run
 from workerqueue.errors import ConfigError, UnknownQueueError, near_matches
 from workerqueue.events import Event
 from workerqueue.options import Resolver
@@ -198,7 +198,7 @@ class Queues:
         """Tell of queues: here by name; elsewhere that there is something to look at."""
         for name in names:
             self._teller.tell_here(Event(type_, None, "", name))
-        await self._teller.send(AsyncpgRunner(connection), [Happened(type_, 0, "")])
+        await self._teller.send(connection, [Happened(type_, 0, "")])
 
     async def _look(self, connection: Connection) -> QueueView:
         changes = await self._database.queues.list_changes(connection)

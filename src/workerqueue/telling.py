@@ -9,13 +9,17 @@ subscriber reads the jobs, since anybody may send a notification.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 from time import monotonic
 from typing import Final
 
-from workerqueue.database import AsyncpgRunner, Database, Happened, Runner, keep_trying
+from workerqueue.database import AsyncpgRunner, Connection, Database, Happened, Runner, keep_trying
+from workerqueue.errors import DatabaseError
 from workerqueue.events import Event, Events
+
+_log = logging.getLogger("workerqueue.events")
 
 MOST_WAITING: Final = 10_000
 """Events that wait to be sent; of more, the oldest are dropped."""
@@ -33,7 +37,8 @@ class Teller:
         self._is_subscribed = False
         self._sure_until = float("-inf")
         self._waiting: deque[Happened] = deque(maxlen=MOST_WAITING)
-        self._arrived = asyncio.Event()
+        self._arrived: asyncio.Event | None = None
+        """There while `run` runs; it belongs to one event loop."""
 
     def is_heard(self, type_: str) -> bool:
         """Tell whether anybody would hear of an event, here or elsewhere."""
@@ -53,25 +58,39 @@ class Teller:
         self._events.emit(event)
         if self._is_subscribed and event.job_id is not None:
             self._waiting.append(Happened(event.type, event.job_id, event.kind))
-            self._arrived.set()
+            if self._arrived is not None:
+                self._arrived.set()
 
     def tell_here(self, event: Event) -> None:
         """Tell an event here."""
         self._events.emit(event)
 
-    async def send(self, runner: Runner, happened: Sequence[Happened]) -> None:
-        """Tell events elsewhere, by a runner: in a transaction, at its commit."""
+    async def send_in(self, runner: Runner, happened: Sequence[Happened]) -> None:
+        """Tell events elsewhere at the commit of the transaction that is open there.
+
+        Raises:
+            DatabaseError: If the database does not take them.
+        """
         await self._database.events.tell(runner, happened)
+
+    async def send(self, connection: Connection, happened: Sequence[Happened]) -> None:
+        """Tell events elsewhere; what happened has happened, whether anybody hears of it or not."""
+        try:
+            await self._database.events.tell(AsyncpgRunner(connection), happened)
+        except DatabaseError as error:
+            _log.debug("events are not told: %s", error)
 
     async def run(self) -> None:
         """Send what is told, for ever."""
         await keep_trying("teller", self._send_all)
 
     async def _send_all(self) -> None:
+        arrived = self._arrived = asyncio.Event()
         while True:
-            await self._arrived.wait()
-            self._arrived.clear()
+            if not self._waiting:
+                await arrived.wait()
+            arrived.clear()
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
                 async with self._database.acquire() as connection:
-                    await self.send(AsyncpgRunner(connection), batch)
+                    await self.send(connection, batch)

@@ -193,6 +193,35 @@ async def test_an_insert_in_a_transaction_is_heard_of_at_its_commit(
     assert [each.job_id for each in heard] == [*inside, after.job.id]
 
 
+async def test_a_cancel_in_a_transaction_is_heard_of_at_its_commit(make_client: MakeClient, sql: Connection) -> None:
+    """And here not before: it may be rolled back."""
+    client = make_client()
+    job = (await client.insert(Work(), InsertOpts(pending=True))).job.id
+    async with client.subscribe(cluster=True) as everywhere, client.subscribe() as here:
+        transaction = sql.transaction()
+        await transaction.start()
+        assert (await client.jobs.cancel(job, tx=sql)).ok
+        await transaction.rollback()
+        async with sql.transaction():
+            assert (await client.jobs.cancel(job, tx=sql)).ok
+        assert [(each.type, each.job_id) for each in await _take(everywhere, 1)] == [("cancelled", job)]
+        last = await client.insert(Work())
+        assert [(each.type, each.job_id) for each in await _take(here, 1)] == [("inserted", last.job.id)]
+
+
+async def test_what_can_not_be_told_is_done_all_the_same(make_client: MakeClient, sql: Connection) -> None:
+    """Whoever inserts, pauses or cancels hears nothing of it."""
+    client = make_client()
+    async with client.subscribe(cluster=True):
+        await client.insert(Work())
+        await sql.execute("alter table subscriber rename column types to kinds_of_events")
+        inserted = await client.insert(Work(), InsertOpts(pending=True))
+        assert (await client.jobs.cancel(inserted.job)).ok
+        assert await client.queues.pause("default")
+        await sql.execute("alter table subscriber rename column kinds_of_events to types")
+    assert await sql.fetchval("select count(*) from job_all") == 2
+
+
 async def test_a_slow_reader_loses_the_oldest_and_is_told_how_many(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from tests.conftest import MakeClient
 from tests.engine.jobs import Other, Work
 from tests.engine.process_workers import Crunch, crunch
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 from workerqueue import (
     ConfigError,
     Fixed,
@@ -28,7 +29,7 @@ from workerqueue import (
     current_context,
 )
 from workerqueue.database import Connection
-from workerqueue.engine import hooks
+from workerqueue.engine import executor, hooks
 from workerqueue.inserting import Insertable
 from workerqueue.middleware import Failure, Insert, InsertNext, Middleware, WorkNext
 from workerqueue.options import Payload
@@ -199,7 +200,7 @@ class Hearing(Middleware):
         self._note("discard", failure)
 
     def _note(self, what: str, failure: Failure) -> None:
-        assert current_context().tenant == "t1"
+        assert (current_context().tenant or failure.job.context.tenant) == "t1"
         self.heard.append(
             (
                 what,
@@ -238,6 +239,32 @@ async def test_failures_are_heard_of_with_what_becomes_of_the_job(make_client: M
         ("failure", "JobDiscard", 1, 3, True, False),
         ("discard", "JobDiscard", 1, 3, True, False),
     ]
+
+
+async def test_a_stuck_worker_is_heard_of(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nobody waits for it any more."""
+    monkeypatch.setattr(executor, "STUCK_AFTER", 0.05)
+    hearing, release = Hearing(), asyncio.Event()
+    workers = Workers()
+
+    @workers.worker
+    async def work(job: Job[Work]) -> None:
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+
+    async with make_client(workers, middleware=[hearing]) as client:
+        await client.start()
+        with context(tenant="t1"):
+            inserted = await client.insert(Work(), InsertOpts(max_attempts=1, timeout=0.05))
+        assert (await client.jobs.wait(inserted.job, PATIENCE)).state is JobState.DISCARDED
+
+        async def is_heard() -> bool:
+            return len(hearing.heard) == 2
+
+        assert await eventually(is_heard)
+        release.set()
+    assert [each[:2] for each in hearing.heard] == [("failure", "JobTimeoutError"), ("discard", "JobTimeoutError")]
 
 
 async def test_args_that_do_not_fit_are_heard_of(make_client: MakeClient, sql: Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from datetime import date
 
 import pytest
@@ -113,7 +114,9 @@ async def test_a_thread_saves_too(make_client: MakeClient) -> None:
     assert (job.output, job.last_progress) == (["from a thread"], 0.5)
 
 
-async def test_a_stale_run_saves_nothing(make_client: MakeClient, sql: Connection) -> None:
+async def test_a_stale_run_saves_nothing(
+    make_client: MakeClient, sql: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
     """It is told so, and what the current run has saved stays."""
     refused: list[str] = []
     begun, go = asyncio.Event(), asyncio.Event()
@@ -140,6 +143,8 @@ async def test_a_stale_run_saves_nothing(make_client: MakeClient, sql: Connectio
         job = await client.jobs.get(inserted.job.id)
     assert job is not None
     assert (job.last_progress, job.last_checkpoint, refused) == (1, 2, ["progress", "checkpoint"])
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_what_can_not_be_saved_is_refused_with_its_path(make_client: MakeClient) -> None:

@@ -80,6 +80,7 @@ class Executor:
         self._around = partial(around_work, middleware) if around_work(middleware, _no_work) is not _no_work else None
         self._on_stuck = on_stuck
         self._runs: set[Run] = set()
+        self._telling: set[asyncio.Task[None]] = set()
         self._deadlines = Deadlines(self._runs)
         self._keeper = Keeper(self._deadlines, STUCK_AFTER, self._give_up, save_state)
         self._threads = Threads(STUCK_AFTER)
@@ -161,6 +162,8 @@ class Executor:
         for _ in range(run.cancellations):
             run.task.uncancel()  # the engine's own; anybody else's is left, and ends the slot
         run.deadline = NEVER
+        if run.is_abandoned:
+            return INTERRUPTED  # whatever it is: what becomes of its job has been told
         if error is None and value is None and run.interruption is None and not run.in_tx:
             return COMPLETED
         outcome, error = self._conclude(run, error, value)
@@ -238,10 +241,15 @@ class Executor:
 
     def _give_up(self, run: Run) -> None:
         """End a run whose worker does not end."""
-        outcome, _ = self._conclude(run, None, None)
-        if self._on_stuck(run, outcome):
-            run.is_abandoned = True
-            self._runs.discard(run)
+        outcome, error = self._conclude(run, None, None)
+        if not self._on_stuck(run, outcome):
+            return
+        run.is_abandoned = True
+        self._runs.discard(run)
+        if self._hooks and error is not None:
+            telling = asyncio.create_task(self._hooks.tell(run.stored, run.job, error, outcome))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
 
     def _attempt_of(self, stored: Claimed) -> Attempt:
         return Attempt(stored.attempt, stored.max_attempts, stored.policy(), self._client)

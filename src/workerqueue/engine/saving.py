@@ -33,7 +33,9 @@ class Saving:
         except RuntimeError:
             asyncio.run_coroutine_threadsafe(self._save(progress, checkpoint), self._loop).result()
             return SAVED
-        return asyncio.shield(self._begin(progress, checkpoint))
+        saved = asyncio.shield(self._begin(progress, checkpoint))
+        saved.add_done_callback(_heard)
+        return saved
 
     async def finish(self) -> None:
         """Wait until what was begun is written, or refused."""
@@ -58,7 +60,7 @@ class Saving:
             await self._write(progress, checkpoint)
 
 
-def _heard(writer: asyncio.Task[None]) -> None:
+def _heard(saved: asyncio.Future[None]) -> None:
     """Take note of an error that nobody may await: the run that it is about is cut off, or has ended."""
-    if not writer.cancelled():
-        writer.exception()
+    if not saved.cancelled():
+        saved.exception()
