@@ -63,8 +63,11 @@ class Inserting:
         """
         if self._wrapped is not None:
             return cast("InsertResult[A]", (await self._through([(args, opts)], self._write_one))[0])
-        job = await self._knowing(lambda: self._resolver.resolve(args, opts))
-        return cast("InsertResult[A]", (await self._write_one([job]))[0])
+        # As in `_write_one`, which would cost a list and a call for each of many callers.
+        result = await self._inserter.insert(await self._knowing(lambda: self._resolver.resolve(args, opts)))
+        if self._database.jobs.is_heard or self._teller.is_heard("inserted"):
+            await self._tell([result])
+        return cast("InsertResult[A]", result)
 
     async def insert_tx(self, tx: Connection, args: A, opts: InsertOpts | None = None) -> InsertResult[A]:
         """Insert one job in the caller's own transaction: it commits with the caller's rows or not at all.
