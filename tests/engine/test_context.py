@@ -77,6 +77,7 @@ async def test_every_way_to_insert_carries_the_context(make_client: MakeClient, 
     assert set(seen) == {WHOLE}
 
 
+@pytest.mark.req("B48")
 async def test_a_thread_and_what_a_worker_inserts_have_it_too(make_client: MakeClient) -> None:
     """A child job carries the correlation id of the request that began it all."""
     seen: list[tuple[str, Context]] = []

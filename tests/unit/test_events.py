@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from workerqueue.events import Event, Events, log_event
+from workerqueue.job_context import Context
 
 COMPLETED = Event("completed", 7, "startRun", "runs-1", 2, 3, timedelta(milliseconds=12.5))
 
@@ -100,3 +101,13 @@ def test_a_line_nobody_wants_is_not_written(caplog: pytest.LogCaptureFixture) ->
     with caplog.at_level(logging.WARNING, "workerqueue.jobs"):
         log_event(COMPLETED)
     assert caplog.records == []
+
+
+@pytest.mark.req("B48")
+def test_the_context_of_a_job_is_on_its_log_lines(caplog: pytest.LogCaptureFixture) -> None:
+    """As fields of the record; what is not set is not there."""
+    caplog.set_level(logging.INFO, "workerqueue.jobs")
+    log_event(Event("started", 7, "startRun", "runs-1", 2, 3, context=Context(tenant="t1", correlation_id="c-42")))
+    fields = vars(caplog.records[0])
+    assert (fields["tenant"], fields["correlation_id"]) == ("t1", "c-42")
+    assert "user" not in fields
