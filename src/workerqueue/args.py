@@ -6,12 +6,13 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeGuard
+from typing import TypeGuard, cast
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from workerqueue.errors import ConfigError
+from workerqueue.errors import ArgsError, ConfigError
+from workerqueue.payload import decode_model, read_json
 from workerqueue.retry import RetryPolicy
 from workerqueue.unique import Debounce, JobKeyMode, UniqueOpts
 
@@ -98,6 +99,17 @@ class InsertOpts:
     """An id of the caller's own for this insert: within a day, a second insert with it makes no second job, whatever
     became of the first, and gives the job that is there (`duplicate=True`). So it may be repeated when its answer was
     lost; the library does that by itself, within `insert_timeout`."""
+
+
+def read_args(kind: str, stored: str, classes: Mapping[str, type[JobArgs]]) -> JobArgs | dict[str, JsonValue]:
+    """Read args for somebody who looks at a job: as their class where it is known and they fit it, else as JSON."""
+    args_class = classes.get(kind)
+    if args_class is not None:
+        try:
+            return decode_model(args_class, stored)
+        except ArgsError:  # one must be able to look at a job that no longer fits its class
+            pass
+    return cast("dict[str, JsonValue]", read_json(stored))
 
 
 def kind_of(args_class: type[JobArgs]) -> str:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Generic, TypedDict, TypeVar, Unpack, cast
+from typing import Final, Generic, TypedDict, TypeVar, Unpack
 
 import anyio
-from pydantic import JsonValue
 
+from workerqueue.args import read_args
 from workerqueue.database import Connection, Database, JobFilter, StoredJob
 from workerqueue.durations import Duration, as_timedelta
-from workerqueue.errors import ArgsError, ConfigError, JobNotFoundError, JobWaitTimeout, brief, near_matches
+from workerqueue.errors import ConfigError, JobNotFoundError, JobWaitTimeout, brief, near_matches
 from workerqueue.job import STATES, Job, JobState
 from workerqueue.job_context import current_context
 from workerqueue.options import Payload
-from workerqueue.payload import INT64, decode_model, read_json
+from workerqueue.payload import INT64
 from workerqueue.unique import key_text
 from workerqueue.worker import Workers
 
@@ -140,13 +140,7 @@ class JobReader:
         return job if job is None or tenant is None or job.context.tenant == tenant else None
 
     def _args_of(self, stored: StoredJob) -> Payload:
-        args_class = self._workers.classes.get(stored.kind)
-        if args_class is not None:
-            try:
-                return decode_model(args_class, stored.args)
-            except ArgsError:  # a reader must be able to look at a job that no longer fits its class
-                pass
-        return cast("dict[str, JsonValue]", read_json(stored.args))
+        return read_args(stored.kind, stored.args, self._workers.classes)
 
 
 def job_filter(**which: Unpack[Which]) -> JobFilter:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,6 +19,23 @@ from workerqueue.database import Connection
 from workerqueue.engine import executor
 
 SHORT = timedelta(milliseconds=100)
+
+
+@contextmanager
+def signalled_by(words: str, signal: asyncio.Event) -> Generator[None]:
+    """Set a signal at a log line of the engine with these words."""
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if words in record.getMessage():
+                signal.set()
+
+    ear, log = Ear(), logging.getLogger("workerqueue.engine")
+    log.addHandler(ear)
+    try:
+        yield
+    finally:
+        log.removeHandler(ear)
 
 
 @pytest.mark.req("C27")
@@ -145,14 +163,7 @@ async def test_a_thread_that_waits_outside_python_holds_no_slot(
                 ended.set()
         return "worked"
 
-    class Ear(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if "is stuck" in record.getMessage():
-                stuck.set()
-
-    ear = Ear()
-    logging.getLogger("workerqueue.engine").addHandler(ear)
-    try:
+    with signalled_by("is stuck", stuck):
         async with make_client(workers) as client:
             await client.start(queues={"default": 1})
             first = await client.insert(Work(n=0), InsertOpts(timeout=SHORT, max_attempts=1))
@@ -163,8 +174,6 @@ async def test_a_thread_that_waits_outside_python_holds_no_slot(
             release.set()
             assert await asyncio.to_thread(ended.wait, PATIENCE)
             assert job == await client.jobs.get(first.job.id)
-    finally:
-        logging.getLogger("workerqueue.engine").removeHandler(ear)
     assert (job.state, job.errors[0].type) == (JobState.DISCARDED, "JobTimeoutError")
     assert "A thread of work is stuck" in caplog.text
 
@@ -215,21 +224,12 @@ async def test_too_many_that_ignore_their_end_ask_for_a_restart(
             with suppress(asyncio.CancelledError):
                 await release.wait()
 
-    class Ear(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if "restart this process" in record.getMessage():
-                asked.set()
-
-    ear = Ear()
-    logging.getLogger("workerqueue.engine").addHandler(ear)
-    try:
+    with signalled_by("restart this process", asked):
         async with make_client(workers) as client:
             await client.start(queues={"default": 1})
             await client.insert_many([(Work(n=n), InsertOpts(timeout=SHORT, max_attempts=1)) for n in range(2)])
             await within(asked)
             release.set()
-    finally:
-        logging.getLogger("workerqueue.engine").removeHandler(ear)
 
 
 @pytest.mark.parametrize("delay", [-SHORT, 2 * SHORT])

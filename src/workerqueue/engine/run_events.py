@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import cast
 
-from pydantic import JsonValue
-
+from workerqueue.args import read_args
 from workerqueue.database import Claimed, Finished
-from workerqueue.errors import ArgsError, ContextError
+from workerqueue.errors import ContextError
 from workerqueue.events import Event
 from workerqueue.job import Job
 from workerqueue.job_context import NOTHING, Context, read_context
 from workerqueue.options import Payload
-from workerqueue.payload import decode_model, read_json
+from workerqueue.payload import read_json
 from workerqueue.worker import Workers
 
 
@@ -43,20 +41,10 @@ def _context_of(run: Claimed) -> Context:
 
 def _job_of(run: Claimed, finished: Finished | None, workers: Workers) -> Job[Payload] | None:
     try:
-        job = run.to_job(_args_of(run, workers))
+        job = run.to_job(read_args(run.kind, run.args, workers.classes))
     except (ValueError, ContextError):
         return None
     if finished is not None:
         job.state = finished.outcome.state
         job.output = read_json(finished.outcome.output)
     return job
-
-
-def _args_of(run: Claimed, workers: Workers) -> Payload:
-    args_class = workers.classes.get(run.kind)
-    if args_class is not None:
-        try:
-            return decode_model(args_class, run.args)
-        except ArgsError:
-            pass
-    return cast("dict[str, JsonValue]", read_json(run.args))
