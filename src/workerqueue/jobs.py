@@ -8,6 +8,7 @@ from datetime import timedelta
 from workerqueue.database import Database, let_others_run
 from workerqueue.durations import Duration, delay, positive
 from workerqueue.errors import ConfigError, ContextError
+from workerqueue.events import Event
 from workerqueue.job import JobState
 from workerqueue.job_context import current_context
 from workerqueue.job_control import JobControl
@@ -69,6 +70,7 @@ class Jobs(JobControl):
         async with self._database.acquire() as connection:
             rescued = await self._database.jobs.rescue_jobs(connection, age.total_seconds())
             await let_others_run(self._database, connection, rescued.turns)
+            await self._tell(connection, [Event(type_, job, kind, "") for type_, job, kind in rescued.happened])
         return rescued.returned + rescued.discarded
 
 

@@ -150,7 +150,8 @@ async def test_what_is_done_by_hand_is_heard_of(make_client: MakeClient, cluster
         ]
 
 
-async def test_a_rescue_is_heard_of_everywhere(make_client: MakeClient, sql: Connection) -> None:
+@pytest.mark.parametrize("by_hand", [False, True])
+async def test_a_rescue_is_heard_of_everywhere(make_client: MakeClient, sql: Connection, by_hand: bool) -> None:
     """Whoever rescues: what is available again, and what had no attempt left."""
     reader = make_client()
     again = await reader.insert(Work())
@@ -164,7 +165,7 @@ async def test_a_rescue_is_heard_of_everywhere(make_client: MakeClient, sql: Con
         workers = Workers()
         workers.add(_rest)
         rescuer = make_client(workers, heartbeat_interval=0.1, lease_ttl=0.5)
-        await rescuer.start()
+        await (rescuer.jobs.rescue() if by_hand else rescuer.start())
         heard = await _take(events, 2)
     assert {(each.type, each.job_id, each.kind) for each in heard} == {
         ("rescued", again.job.id, "work"),

@@ -45,6 +45,22 @@ async def test_a_worker_runs_in_a_process_of_its_own(make_client: MakeClient) ->
         assert not _is_alive(cast("int", pid))
 
 
+async def test_a_process_that_died_while_it_did_nothing_fails_no_job(make_client: MakeClient) -> None:
+    """The next job has another one."""
+    async with make_client(_workers()) as client:
+        await client.start()
+        first = await client.jobs.wait((await client.insert(Crunch(), ONCE)).job, PATIENCE)
+        pid = cast("dict[str, int]", first.output)["pid"]
+        os.kill(pid, signal.SIGKILL)
+
+        async def is_gone() -> bool:
+            return not _is_alive(pid)
+
+        assert await eventually(is_gone)
+        second = await client.jobs.wait((await client.insert(Crunch(), ONCE)).job, PATIENCE)
+    assert (second.state, cast("dict[str, int]", second.output)["pid"] != pid) == (JobState.COMPLETED, True)
+
+
 @pytest.mark.parametrize("way", ["loop", "ignore"])
 async def test_a_process_is_killed_at_the_timeout(make_client: MakeClient, way: str) -> None:
     """Whatever it does; the slot works on at once."""

@@ -58,6 +58,8 @@ class Processes:
         """
         message = pickle.dumps((work, replace(job)))
         idle = self._idle.setdefault(memory_limit, [])
+        while idle and not idle[-1].is_alive:  # the system may have killed one that did nothing
+            self._all.discard(idle.pop())
         child = idle.pop() if idle else await self._start(memory_limit)
         try:
             reply = await self._talk(child, message, saver)
@@ -117,6 +119,11 @@ class _Child:
         self._process = spawn.Process(target=serve, args=(theirs, memory_limit), name="workerqueue", daemon=True)
         self._process.start()
         theirs.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.is_alive()
 
     def ask(self, message: bytes) -> Returned | Raised | Saved:
         """Send a message, and wait for the reply; for a thread.
