@@ -27,6 +27,10 @@ from workerqueue.payload import encode_output
 Work = Callable[[Job[JobArgs]], object]
 
 
+class Began(NamedTuple):
+    """A job has come, and its worker is called now."""
+
+
 class Saved(NamedTuple):
     """The worker saves something, and waits for the answer: `None`, or the error."""
 
@@ -63,6 +67,7 @@ def serve(pipe: Connection, memory_limit: int | None) -> None:
             came = pipe.recv_bytes()
         except EOFError:
             return
+        pipe.send(Began())
         pipe.send(_attempt(came, pipe))
 
 

@@ -12,13 +12,15 @@ import multiprocessing
 import pickle
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Final, TypeVar, cast
 
 from anyio import CapacityLimiter, to_thread
 
 from workerqueue.args import JobArgs
-from workerqueue.engine.child import Raised, Returned, Saved, Work, serve
+from workerqueue.engine.child import Began, Raised, Returned, Saved, Work, serve
 from workerqueue.job import Job, Saver
 
 R = TypeVar("R")
@@ -58,16 +60,14 @@ class Processes:
         """
         message = pickle.dumps((work, replace(job)))
         idle = self._idle.setdefault(memory_limit, [])
-        while idle and not idle[-1].is_alive:  # the system may have killed one that did nothing
-            self._all.discard(idle.pop())
-        child = idle.pop() if idle else await self._start(memory_limit)
+        child = await self._hand(message, idle, memory_limit)
         try:
-            reply = await self._talk(child, message, saver)
+            reply = await self._talk(child, saver)
         except BaseException:
-            await self._end(child)
+            self._end(child)
             raise
         if isinstance(reply, Raised) and reply.kind == MemoryError.__name__:
-            await self._end(child)  # what it could not have, it may still hold a part of
+            self._end(child)  # what it could not have, it may still hold a part of
         else:
             idle.append(child)
         if isinstance(reply, Returned):
@@ -81,6 +81,25 @@ class Processes:
         self._all.clear()
         self._idle.clear()
 
+    async def _hand(self, message: bytes, idle: list[_Child], memory_limit: int | None) -> _Child:
+        """Hand a job to a child that takes it: one that did nothing may have been killed meanwhile.
+
+        Raises:
+            WorkerDiedError: If not even a new one takes it.
+        """
+        while True:
+            is_new = not idle
+            child = await self._start(memory_limit) if is_new else idle.pop()
+            try:
+                if await self._in_thread(partial(child.begin, message)):
+                    return child
+            except BaseException:
+                self._end(child)
+                raise
+            self._end(child)
+            if is_new:
+                raise WorkerDiedError(child.obituary())
+
     async def _start(self, memory_limit: int | None) -> _Child:
         def start() -> _Child:
             child = _Child(memory_limit)
@@ -89,20 +108,19 @@ class Processes:
 
         return await self._in_thread(start)
 
-    async def _talk(self, child: _Child, message: bytes, saver: Saver) -> Returned | Raised:
-        """Hand a job to a child, and save for it until it has an answer."""
-        reply = await self._in_thread(lambda: child.ask(message))
+    async def _talk(self, child: _Child, saver: Saver) -> Returned | Raised:
+        """Save for a child until it has an answer."""
+        reply = await self._in_thread(child.listen)
         while isinstance(reply, Saved):
             refusal: Exception | None = None
             try:
                 await saver.save(progress=reply.progress, checkpoint=reply.checkpoint)
             except Exception as error:  # noqa: BLE001 - it is the worker's to hear
                 refusal = error
-            answer = pickle.dumps(refusal)
-            reply = await self._in_thread(lambda answer=answer: child.ask(answer))  # type: ignore[misc] # its own answer
+            reply = await self._in_thread(partial(child.ask, pickle.dumps(refusal)))
         return reply
 
-    async def _end(self, child: _Child) -> None:
+    def _end(self, child: _Child) -> None:
         self._all.discard(child)
         child.kill()
 
@@ -120,23 +138,39 @@ class _Child:
         self._process.start()
         theirs.close()
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether it has not ended."""
-        return self._process.is_alive()
+    def begin(self, message: bytes) -> bool:
+        """Send a job, and say whether its worker is called; for a thread, as what follows."""
+        try:
+            self._pipe.send_bytes(message)
+            return isinstance(self._pipe.recv(), Began)
+        except (EOFError, OSError):
+            return False
 
     def ask(self, message: bytes) -> Returned | Raised | Saved:
-        """Send a message, and wait for the reply; for a thread.
+        """Send a message, and wait for the reply.
+
+        Raises:
+            WorkerDiedError: If the process ended instead.
+        """
+        with suppress(OSError):  # what has ended has nothing to say
+            self._pipe.send_bytes(message)
+        return self.listen()
+
+    def listen(self) -> Returned | Raised | Saved:
+        """Wait for what it says.
 
         Raises:
             WorkerDiedError: If the process ended instead.
         """
         try:
-            self._pipe.send_bytes(message)
             return cast("Returned | Raised | Saved", self._pipe.recv())
         except (EOFError, OSError):
-            self._process.join(REAP)
-            raise WorkerDiedError(f"the process that ran it {_end_of(self._process.exitcode)}") from None
+            raise WorkerDiedError(self.obituary()) from None
+
+    def obituary(self) -> str:
+        """Say how it ended."""
+        self._process.join(REAP)
+        return f"the process that ran it {_end_of(self._process.exitcode)}"
 
     def kill(self) -> None:
         """End it at once; whoever waits for its answer hears of it."""
