@@ -247,7 +247,7 @@ class JobControl(JobReader):
     async def _control_many(self, control: Control, *, tells: JobState | None = None, **which: Unpack[Which]) -> int:
         """Do something with the jobs that a filter gives, some at a time, the newest first."""
         asked = job_filter(**which)
-        if all(each is None for each in asked):
+        if all(each is None for each in which.values()):  # the current context's tenant alone says too little
             raise ConfigError("expected at least one of states, kinds, queues, …: nothing says which jobs are meant")
         done, below = 0, None
         async with self._database.acquire() as connection:

@@ -86,11 +86,16 @@ class Subscription(AsyncIterator[Event]):
                     raise StopAsyncIteration
                 self._arrived.clear()
                 await self._arrived.wait()
-            missed, self._missed = self._missed, 0
-            event = await self._with_job(self._kept.popleft())
+            kept = self._kept[0]
+            event = await self._with_job(kept)
+            # Taken only now: whoever gives up waiting meanwhile finds it at the next call.
+            if self._kept and self._kept[0] is kept:
+                self._kept.popleft()
+            else:
+                self._missed -= 1  # it was dropped meanwhile, and is not lost
             if event is not None:
+                missed, self._missed = self._missed, 0
                 return replace(event, missed=missed) if missed else event
-            self._missed += missed
 
     def _hear(self, event: Event) -> None:
         """Take an event of this process, if it was asked for."""

@@ -90,7 +90,7 @@ class Teller:
             if not self._waiting:
                 await arrived.wait()
             arrived.clear()
-            while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
-                async with self._database.acquire() as connection:
+            async with self._database.acquire() as connection:
+                while self._waiting:
+                    batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH))]
                     await self.send(connection, batch)

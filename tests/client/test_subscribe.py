@@ -238,6 +238,22 @@ async def test_a_slow_reader_loses_the_oldest_and_is_told_how_many(
     assert [each.missed for each in heard] == [15, *[0] * 10]
 
 
+async def test_who_gives_up_waiting_loses_no_event(make_client: MakeClient) -> None:
+    """Not even while the job of one is being read."""
+    client = make_client()
+    async with client.subscribe(types=["inserted"], cluster=True) as events:
+        results = await client.insert_many([Work(n=n) for n in range(10)])
+        heard: list[Event] = []
+        while len(heard) < 10:
+            waiting = asyncio.ensure_future(anext(events))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            heard += await _take(events, 1)
+    assert [each.job_id for each in heard] == [each.job.id for each in results]
+    assert {each.missed for each in heard} == {0}
+
+
 async def test_iteration_ends_with_the_block(make_client: MakeClient) -> None:
     """Also that of somebody who waits; nothing is left listening."""
     client = make_client()
@@ -278,10 +294,11 @@ async def test_it_outlives_a_lost_connection(make_client: MakeClient, sql: Conne
     """What happens after it is back is heard of."""
     client, reader = make_client(), make_client()
     async with reader.subscribe(types=["inserted"], cluster=True) as events:
-        await sql.execute(
+        killed = await sql.fetch(
             "select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1",
             f"workerqueue {reader.id}"[:63],
         )
+        assert killed
 
         async def is_heard() -> list[Event]:
             await client.insert(Work())

@@ -70,6 +70,8 @@ async def test_only_ones_own_jobs_are_seen(make_client: MakeClient) -> None:
             await client.jobs.wait(theirs, 1)
         with pytest.raises(ContextError, match="all tenants"):
             await client.jobs.clean(older_than=0)
+        with pytest.raises(ConfigError, match="nothing says which jobs are meant"):
+            await client.jobs.delete_many()
         assert await client.jobs.delete_many(kinds=["note"]) == 1
     assert {job.id for job in (await client.jobs.list()).jobs} == {theirs, nobodys}
     assert [job.id for job in (await client.jobs.list(tenant="t2")).jobs] == [theirs]

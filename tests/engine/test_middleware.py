@@ -7,11 +7,12 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from tests.conftest import MakeClient
-from tests.engine.jobs import Other, Work
+from tests.engine.jobs import Other, Work, within
 from tests.engine.process_workers import Crunch, crunch
 from tests.waiting import PATIENCE, eventually
 from workerqueue import (
@@ -200,7 +201,7 @@ class Hearing(Middleware):
         self._note("discard", failure)
 
     def _note(self, what: str, failure: Failure) -> None:
-        assert (current_context().tenant or failure.job.context.tenant) == "t1"
+        assert current_context().tenant == "t1"
         self.heard.append(
             (
                 what,
@@ -265,6 +266,35 @@ async def test_a_stuck_worker_is_heard_of(make_client: MakeClient, monkeypatch: 
         assert await eventually(is_heard)
         release.set()
     assert [each[:2] for each in hearing.heard] == [("failure", "JobTimeoutError"), ("discard", "JobTimeoutError")]
+
+
+async def test_a_stop_cuts_a_hook_off_and_the_outcome_is_written(make_client: MakeClient) -> None:
+    """Nothing of the client is left running, whether the worker was called or not."""
+    begun = [asyncio.Event(), asyncio.Event()]
+
+    class Hanging(Middleware):
+        async def on_failure(self, failure: Failure) -> None:
+            begun[failure.job.priority].set()
+            await asyncio.sleep(60)
+
+    workers = Workers()
+
+    @workers.worker
+    async def work(job: Job[Work]) -> None:
+        raise ValueError
+
+    async with make_client(workers, middleware=[Hanging()]) as client:
+        await client.start()
+        past = InsertOpts(priority=1, deadline=timedelta())
+        failed = await client.insert(Work(), InsertOpts(priority=0, max_attempts=1))
+        late = await client.insert(Work(), past)
+        for each in begun:
+            await within(each)
+        await client.stop(timeout=0)
+        for inserted, kind in ((failed, "ValueError"), (late, "DeadlineError")):
+            job = await client.jobs.get(inserted.job)
+            assert job is not None
+            assert (job.state, job.errors[0].type) == (JobState.DISCARDED, kind)
 
 
 async def test_args_that_do_not_fit_are_heard_of(make_client: MakeClient, sql: Connection) -> None:

@@ -25,6 +25,7 @@ from workerqueue.engine.threads import Threads
 from workerqueue.job import Job
 from workerqueue.job_context import NOTHING, entered
 from workerqueue.middleware import Middleware, around_work
+from workerqueue.options import Payload
 from workerqueue.outcome import (
     COMPLETED,
     INTERRUPTED,
@@ -99,6 +100,8 @@ class Executor:
         """Cut off every run."""
         for run in self.runs:
             run.interrupt(why)
+        for telling in self._telling:
+            telling.cancel()
 
     def interrupt(self, ids: Collection[int], why: Interruption) -> None:
         """Cut off the runs of these jobs."""
@@ -168,7 +171,8 @@ class Executor:
             return COMPLETED
         outcome, error = self._conclude(run, error, value)
         if self._hooks and error is not None:
-            await self._hooks.tell(run.stored, run.job, error, outcome)
+            self._runs.discard(run)  # its worker has ended: there is nothing left to cut off
+            await asyncio.wait([self._tell(run.stored, run.job, error, outcome)])
         return outcome
 
     def _conclude(self, run: Run, error: BaseException | None, value: object) -> tuple[Outcome, BaseException | None]:
@@ -236,7 +240,7 @@ class Executor:
                 job = stored.to_job(cast("dict[str, JsonValue]", read_json(stored.args)))
             except Exception:  # noqa: BLE001 - there is nothing that could be told
                 return outcome
-            await self._hooks.tell(stored, job, error, outcome)
+            await asyncio.wait([self._tell(stored, job, error, outcome)])
         return outcome
 
     def _give_up(self, run: Run) -> None:
@@ -247,9 +251,15 @@ class Executor:
         run.is_abandoned = True
         self._runs.discard(run)
         if self._hooks and error is not None:
-            telling = asyncio.create_task(self._hooks.tell(run.stored, run.job, error, outcome))
-            self._telling.add(telling)
-            telling.add_done_callback(self._telling.discard)
+            self._tell(run.stored, run.job, error, outcome)
+
+    def _tell(self, stored: Claimed, job: Job[Payload], error: BaseException, outcome: Outcome) -> asyncio.Task[None]:
+        """Begin to tell the hooks of a failure, in the job's context: a task of its own, which a stop may cut off."""
+        with entered(job.context):  # what calls this may have begun in another job's
+            telling = asyncio.create_task(self._hooks.tell(stored, job, error, outcome))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+        return telling
 
     def _attempt_of(self, stored: Claimed) -> Attempt:
         return Attempt(stored.attempt, stored.max_attempts, stored.policy(), self._client)
