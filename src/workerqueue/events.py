@@ -56,6 +56,21 @@ class Event:
     read: Callable[[], Job[Payload] | None] | None = field(default=None, repr=False, compare=False)
     """Gives the job: making one for nobody would cost more than most jobs do."""
 
+    @classmethod
+    def of_job(cls, type_: str, job: Job[Payload], reason: str | None = None) -> Event:
+        """Make the event of something that happened to a job, as it is now."""
+        return cls(
+            type_,
+            job.id,
+            job.kind,
+            job.queue,
+            job.attempt,
+            job.max_attempts,
+            reason=reason,
+            context=job.context,
+            read=lambda: job,
+        )
+
     @cached_property
     def job(self) -> Job[Payload] | None:
         """The job as it then was; from elsewhere, as it is now. `None` for a queue, or if its history has ended."""

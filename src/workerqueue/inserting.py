@@ -13,7 +13,7 @@ from workerqueue.errors import ConfigError, DatabaseError, UnknownQueueError
 from workerqueue.events import Event
 from workerqueue.inserter import Inserter
 from workerqueue.job import InsertResult
-from workerqueue.middleware import Insert, Middleware, around_inserts
+from workerqueue.middleware import Insert, Middleware, around_inserts, wrapping_inserts
 from workerqueue.once import Results
 from workerqueue.options import NewJob, Payload, Resolver
 from workerqueue.queues import Queues
@@ -50,8 +50,7 @@ class Inserting:
         self._teller = teller
         self._insert_timeout = insert_timeout
         self._inserter = Inserter(database, insert_timeout)
-        wrapped = [each for each in middleware if type(each).insert is not Middleware.insert]
-        self._wrapped = wrapped or None
+        self._middleware_of_inserts = wrapping_inserts(middleware)
 
     async def insert(self, args: A, opts: InsertOpts | None = None) -> InsertResult[A]:
         """Insert one job, durably when this returns.
@@ -61,7 +60,7 @@ class Inserting:
             DatabaseUnavailableError: If the database does not take it within `insert_timeout`.
             SchemaError: If the schema is not migrated.
         """
-        if self._wrapped is not None:
+        if self._middleware_of_inserts:
             return cast("InsertResult[A]", (await self._through([(args, opts)], self._write_one))[0])
         # As in `_write_one`, which would cost a list and a call for each of many callers.
         result = await self._inserter.insert(await self._knowing(lambda: self._resolver.resolve(args, opts)))
@@ -82,7 +81,7 @@ class Inserting:
             InsertError: If args or options are refused.
         """
         write = self._writer_in(in_callers_transaction(tx))
-        if self._wrapped is not None:
+        if self._middleware_of_inserts:
             return cast("InsertResult[A]", (await self._through([(args, opts)], write))[0])
         job = await self._knowing(lambda: self._resolver.resolve(args, opts))
         return cast("InsertResult[A]", (await write([job]))[0])
@@ -94,7 +93,7 @@ class Inserting:
             InsertError: If one of them is refused; none is stored.
             DatabaseUnavailableError: If the database does not take them.
         """
-        if self._wrapped is not None:
+        if self._middleware_of_inserts:
             return cast("list[InsertResult[JobArgs]]", await self._through(map(_with_opts, jobs), self._write_many))
         try:
             results = await insert_many(self._database, self._resolved(jobs), self._insert_timeout)
@@ -115,7 +114,7 @@ class Inserting:
         """
         write = self._writer_in(in_callers_transaction(tx))
         given = list(jobs)
-        if self._wrapped is not None:
+        if self._middleware_of_inserts:
             return cast("list[InsertResult[JobArgs]]", await self._through(map(_with_opts, given), write))
         # Resolved before the first is written: what is refused must leave nothing in a transaction that goes on.
         resolved = await self._knowing(lambda: list(self._resolved(given)))
@@ -131,7 +130,7 @@ class Inserting:
             InsertError: If payload or options are refused.
             DatabaseUnavailableError: If the database does not take it within `insert_timeout`.
         """
-        if self._wrapped is not None:
+        if self._middleware_of_inserts:
             wanted = Insert(kind, cast("Payload", payload), opts or InsertOpts())
             return (await self._around([wanted], self._write_one))[0]
         job = await self._knowing(lambda: self._resolver.resolve_plain(kind, payload, opts, self.workers.classes))
@@ -154,7 +153,7 @@ class Inserting:
         async def insert(jobs: Sequence[Insert]) -> Results:
             return await write(await self._knowing(lambda: [self._resolve(each) for each in jobs]))
 
-        results = await around_inserts(self._wrapped or (), insert)(jobs)
+        results = await around_inserts(self._middleware_of_inserts, insert)(jobs)
         if len(results) != len(jobs):
             raise ConfigError(f"middleware: expected a result for each of {len(jobs)} inserts, got {len(results)}")
         return list(results)
@@ -201,7 +200,7 @@ class Inserting:
         """Tell of jobs that have just been inserted, here and elsewhere."""
         for each in results:
             if not each.duplicate:
-                self._teller.tell_here(_event_of(each))
+                self._teller.tell_here(Event.of_job("inserted", each.job))
         if self._database.jobs.is_heard and (told := _told(results)):
             with suppress(DatabaseError):  # they are inserted, whoever hears of it
                 async with self._database.acquire() as connection:
@@ -233,19 +232,6 @@ class Inserting:
 
 def _told(results: Results) -> list[Happened]:
     return [Happened("inserted", each.job.id, each.job.kind) for each in results if not each.duplicate]
-
-
-def _event_of(result: InsertResult[Payload]) -> Event:
-    job = result.job
-    return Event(
-        "inserted",
-        job.id,
-        job.kind,
-        job.queue,
-        max_attempts=job.max_attempts,
-        context=job.context,
-        read=lambda: job,
-    )
 
 
 def _with_opts(given: Insertable) -> tuple[JobArgs, InsertOpts | None]:

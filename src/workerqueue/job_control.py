@@ -286,17 +286,7 @@ def _events_of(result: ControlResult[Payload]) -> list[Event]:
 
 def _event_of(type_: str, job: Job[Payload]) -> Event:
     reason = f"{job.errors[-1].type}: {job.errors[-1].error}" if type_ in ("failed", "discarded") else None
-    return Event(
-        type_,
-        job.id,
-        job.kind,
-        job.queue,
-        job.attempt,
-        job.max_attempts,
-        reason=reason,
-        context=job.context,
-        read=lambda: job,
-    )
+    return Event.of_job(type_, job, reason)
 
 
 def _happened(event: Event) -> Happened:

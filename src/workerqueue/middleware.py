@@ -80,19 +80,27 @@ class Middleware:
         del failure
 
 
+def wrapping_inserts(middleware: Sequence[Middleware]) -> list[Middleware]:
+    """Give those that do something of their own around inserts."""
+    return [each for each in middleware if type(each).insert is not Middleware.insert]
+
+
+def wrapping_work(middleware: Sequence[Middleware]) -> list[Middleware]:
+    """Give those that do something of their own around work."""
+    return [each for each in middleware if type(each).work is not Middleware.work]
+
+
 def around_inserts(middleware: Sequence[Middleware], insert: InsertNext) -> InsertNext:
-    """Put those of some middleware that wrap inserts around an insert."""
+    """Put middleware around an insert."""
     for each in reversed(middleware):
-        if type(each).insert is not Middleware.insert:
-            insert = _wrapped_insert(each, insert)
+        insert = _wrapped_insert(each, insert)
     return insert
 
 
 def around_work(middleware: Sequence[Middleware], work: WorkNext) -> WorkNext:
-    """Put those of some middleware that wrap work around a worker."""
+    """Put middleware around a worker."""
     for each in reversed(middleware):
-        if type(each).work is not Middleware.work:
-            work = _wrapped_work(each, work)
+        work = _wrapped_work(each, work)
     return work
 
 

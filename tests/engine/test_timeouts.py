@@ -229,6 +229,8 @@ async def test_too_many_that_ignore_their_end_ask_for_a_restart(
             await client.start(queues={"default": 1})
             await client.insert_many([(Work(n=n), InsertOpts(timeout=SHORT, max_attempts=1)) for n in range(2)])
             await within(asked)
+            jobs = (await client.jobs.list()).jobs
+            assert sorted(job.state for job in jobs) == [JobState.DISCARDED, JobState.RUNNING]
             release.set()
 
 

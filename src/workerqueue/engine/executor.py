@@ -24,7 +24,7 @@ from workerqueue.engine.runs import Interruption, Keeper, Run, SaveState
 from workerqueue.engine.threads import Threads
 from workerqueue.job import Job
 from workerqueue.job_context import NOTHING, entered
-from workerqueue.middleware import Middleware, around_work
+from workerqueue.middleware import Middleware, around_work, wrapping_work
 from workerqueue.options import Payload
 from workerqueue.outcome import (
     COMPLETED,
@@ -78,7 +78,8 @@ class Executor:
         self._max_ages = max_ages
         self._client = client
         self._hooks = Hooks(middleware)
-        self._around = partial(around_work, middleware) if around_work(middleware, _no_work) is not _no_work else None
+        wrapping = wrapping_work(middleware)
+        self._around = partial(around_work, wrapping) if wrapping else None
         self._on_stuck = on_stuck
         self._runs: set[Run] = set()
         self._telling: set[asyncio.Task[None]] = set()
@@ -277,11 +278,6 @@ def _late(run: Run) -> Exception:
     if run.is_late_for_good:
         return DeadlineError("it was not done at its deadline")
     return JobTimeoutError(f"the attempt took longer than its timeout of {timedelta(seconds=run.timeout)}")
-
-
-async def _no_work(_: Job[JobArgs]) -> object:
-    """Stand for a worker, to see whether anything is around it."""
-    return None
 
 
 def _own_retry(registration: Registration, job: Job[JobArgs], error: BaseException) -> timedelta | None:

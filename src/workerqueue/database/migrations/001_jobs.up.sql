@@ -250,8 +250,8 @@ select id, kind, coalesce(queue, pool) as queue, pool,
        finalized_at, args, errors, tags, metadata, retry, on_discard, context, progress, checkpoint, output
 from (
     select id, kind, queue, pool, state, priority, attempt, max_attempts, timeout_seconds, created_at, scheduled_at,
-           deadline_at, attempted_at, client, attempted_by, null::timestamptz as finalized_at, args, errors, tags, metadata, retry,
-           on_discard, context, progress, checkpoint, null::jsonb as output
+           deadline_at, attempted_at, client, attempted_by, null::timestamptz as finalized_at, args, errors, tags,
+           metadata, retry, on_discard, context, progress, checkpoint, null::jsonb as output
     from {schema}.job
     union all
     select id, kind, queue, pool, state, priority, attempt, max_attempts, timeout_seconds, created_at, scheduled_at,

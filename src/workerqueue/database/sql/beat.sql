@@ -4,7 +4,8 @@
 --
 -- By the database's clock, which also tells of a machine that was suspended; a client that counts as dead was away.
 --   $1 its number  $2 seconds without a beat after which a client is dead; half of them are late
--- Stands on: client's primary key, client_alive, job_asked. Reads queue, which has a row for what was paused or changed, and subscriber.
+-- Stands on: client's primary key, client_alive, job_asked. Reads queue, which has a row for what was
+-- paused or changed, and subscriber, which has one for each.
 -- Called by: the heartbeat.
 with before as (
     select heartbeat_at from {schema}.client where number = $1 and ended_at is null
