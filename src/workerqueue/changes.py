@@ -11,7 +11,7 @@ from pydantic import JsonValue, ValidationError
 from workerqueue.args import JobArgs, kind_of
 from workerqueue.config import MAX_ATTEMPTS, PRIORITIES
 from workerqueue.errors import ArgsError
-from workerqueue.options import due_option, integer_option, timeout_option
+from workerqueue.option_values import due_option, integer_option, timeout_option
 from workerqueue.payload import check_tags, encode_metadata, encode_model, encode_plain, invalid_args
 
 OF_RUNNING = frozenset({"tags", "metadata"})

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from pydantic import JsonValue, ValidationError
@@ -28,18 +28,16 @@ from workerqueue.config import (
     Config,
     TaskConfig,
 )
-from workerqueue.durations import as_timedelta, positive
-from workerqueue.durations import delay as as_delay
+from workerqueue.durations import as_timedelta
 from workerqueue.errors import ArgsError, OptionError, UnknownKindError, UnknownQueueError, brief, near_matches
 from workerqueue.job import Job, JobState
 from workerqueue.job_context import read_context, written_context
 from workerqueue.lanes import LaneOf, lane_of
+from workerqueue.option_values import deadline_option, due_option, first_set, integer_option, timeout_option
 from workerqueue.payload import MAX_ARGS_BYTES, check_tags, encode_metadata, encode_model, encode_plain, invalid_args
 from workerqueue.retry import POLICIES, RetryPolicy, write_policy
 from workerqueue.template import QueueTemplate
 from workerqueue.unique import Key, UniqueOpts, key_of, unique_key
-
-T = TypeVar("T")
 
 MAX_FOLLOW_UPS: Final = 10
 """How many jobs may follow each other by `on_discard`."""
@@ -212,7 +210,7 @@ def settings_of(kind: str, config: Config, args_class: type[JobArgs] | None) -> 
         )
     return KindSettings(
         kind=kind,
-        queue=_first(row.queue, own.queue, DEFAULT_QUEUE),
+        queue=first_set(row.queue, own.queue, DEFAULT_QUEUE),
         template=row.template,
         priority=integer_option("priority", PRIORITIES, row.priority, own.priority, DEFAULT_PRIORITY),
         max_attempts=integer_option(
@@ -330,7 +328,7 @@ class Resolver:
             raise OptionError("scheduled_at: expected none beside a debounce, whose window says when")
         scheduled_at, delay = due_option(window, opts.scheduled_at, own.scheduled_at, timedelta())
         deadline_at, deadline = deadline_option(opts.deadline, own.deadline)
-        metadata = _metadata(_first(opts.metadata, own.metadata, {}))
+        metadata = _metadata(first_set(opts.metadata, own.metadata, {}))
         return Terms(
             kind=settings.kind,
             pool=self._pool(settings.queue if opts.queue is None else opts.queue),
@@ -339,9 +337,9 @@ class Resolver:
             timeout=timeout_option(opts.timeout, settings.timeout),
             scheduled_at=scheduled_at,
             delay=delay,
-            pending=_first(opts.pending, own.pending, False),
+            pending=first_set(opts.pending, own.pending, False),
             retry=_retry(opts.retry, settings.retry),
-            tags=check_tags(_first(opts.tags, own.tags, ())),
+            tags=check_tags(first_set(opts.tags, own.tags, ())),
             metadata=metadata,
             metadata_json=encode_metadata(metadata) if metadata else None,
             deadline_at=deadline_at,
@@ -427,11 +425,6 @@ def _metadata(metadata: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
     return metadata
 
 
-def _first(*values: T | None) -> T:
-    """Give the first setting that is set; the last is a default and always is."""
-    return next(value for value in values if value is not None)
-
-
 def _dynamic_name(name: str) -> str:
     if not is_name(name):
         raise OptionError(f"dynamic_queue: expected {A_NAME}, got {brief(name)}")
@@ -446,66 +439,8 @@ def _insert_id(insert_id: UUID | None) -> UUID | None:
     return insert_id
 
 
-def integer_option(option: str, legal: range, *settings: int | None) -> int:
-    """Give the first setting that is set.
-
-    Raises:
-        OptionError: If it is not an integer of that range.
-    """
-    value = _first(*settings)
-    if not _isinteger_option(value) or value not in legal:
-        raise OptionError(f"{option}: expected an integer from {legal.start} to {legal.stop - 1}, got {brief(value)}")
-    return int(value)
-
-
-def _isinteger_option(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)  # True and 1.0 are equal to one, and no priority
-
-
 def _retry(*settings: RetryPolicy | None) -> str | None:
     policy = next((each for each in settings if each is not None), None)
     if policy is not None and not isinstance(policy, POLICIES):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
         raise OptionError(f"retry: expected a policy such as Exponential() or Fixed(30), got {brief(policy)}")
     return None if policy is None else write_policy(policy)
-
-
-def timeout_option(*settings: timedelta | float | None) -> timedelta:
-    """Give the first timeout that is set.
-
-    Raises:
-        OptionError: If an attempt can't take so long.
-    """
-    try:
-        return as_delay(positive(_first(*settings)))
-    except ValueError as error:
-        raise OptionError(f"timeout: {error}") from None
-
-
-def deadline_option(*settings: datetime | timedelta | float | None) -> tuple[datetime | None, timedelta | None]:
-    """Split a deadline into an instant, or a time from the database's now; none, where there is none."""
-    given = [each for each in settings if each is not None]
-    return _moment("deadline", given[0]) if given else (None, None)
-
-
-def due_option(*settings: datetime | timedelta | float | None) -> tuple[datetime | None, timedelta]:
-    """Split a due time into an instant, or a delay from the database's now; the past means now."""
-    given = [each for each in settings if each is not None]
-    at, delay = _moment("scheduled_at", given[0])
-    return at, delay or timedelta()
-
-
-def _moment(name: str, when: datetime | timedelta | float) -> tuple[datetime | None, timedelta | None]:
-    if isinstance(when, datetime):
-        if when.utcoffset() is None:
-            raise OptionError(
-                f"{name}: expected an aware datetime, got the naive {when.isoformat()}; "
-                "give it a zone, such as datetime.now(UTC) or .replace(tzinfo=UTC)"
-            )
-        try:
-            return when.astimezone(UTC), None
-        except OverflowError:
-            raise OptionError(f"{name}: expected a time that UTC can hold, got {when.isoformat()}") from None
-    try:
-        return None, as_delay(max(as_timedelta(when), timedelta()))
-    except ValueError as error:
-        raise OptionError(f"{name}: {error}, or an aware datetime") from None

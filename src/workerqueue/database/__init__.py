@@ -7,6 +7,7 @@ from workerqueue.database.connection import Database
 from workerqueue.database.control import STOP, ControlTable
 from workerqueue.database.driver_errors import RefusedDataError, in_our_words
 from workerqueue.database.events import SUBSCRIBED, EventTable
+from workerqueue.database.job_rows import Claimed, Finished, StoredJob
 from workerqueue.database.jobs import JobTable
 from workerqueue.database.keys import KeyTable
 from workerqueue.database.migrate import Migration, Migrations, migrate, migrations_script
@@ -17,11 +18,9 @@ from workerqueue.database.rows import (
     Choice,
     Claim,
     Claimant,
-    Claimed,
     ClientRow,
     Controlled,
     Counted,
-    Finished,
     HandedOver,
     Happened,
     Inserted,
@@ -34,7 +33,6 @@ from workerqueue.database.rows import (
     Removal,
     Rescued,
     Room,
-    StoredJob,
     StoredSchedule,
     Taken,
     Walked,

@@ -8,7 +8,8 @@ from typing import Final, cast
 
 from workerqueue.database.caller import Connection, Runner
 from workerqueue.database.driver_errors import in_our_words
-from workerqueue.database.rows import Controlled, JobFilter, StoredJob
+from workerqueue.database.job_rows import StoredJob
+from workerqueue.database.rows import Controlled, JobFilter
 from workerqueue.database.statements import CALL_TIMEOUT, statement
 
 STOP: Final = "\tstop "

@@ -13,14 +13,13 @@ from uuid import UUID
 from workerqueue.config import PRIORITIES
 from workerqueue.database.caller import Connection, Runner
 from workerqueue.database.driver_errors import in_our_words
+from workerqueue.database.job_rows import Claimed, Finished, StoredJob
 from workerqueue.database.rows import (
     NO_MARK,
     Beat,
     Claim,
     Claimant,
-    Claimed,
     ClientRow,
-    Finished,
     HandedOver,
     Happened,
     Inserted,
@@ -30,7 +29,6 @@ from workerqueue.database.rows import (
     Promotion,
     Recorded,
     Rescued,
-    StoredJob,
     Walked,
     WorkingClient,
 )

@@ -8,7 +8,8 @@ from typing import cast
 
 from workerqueue.database.caller import Connection, Runner
 from workerqueue.database.driver_errors import in_our_words
-from workerqueue.database.rows import KeyHolder, StoredJob
+from workerqueue.database.job_rows import StoredJob
+from workerqueue.database.rows import KeyHolder
 from workerqueue.database.statements import CALL_TIMEOUT, statement
 from workerqueue.options import NewJob
 from workerqueue.payload import MAX_ARGS_BYTES

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from unittest.mock import patch
 
-from workerqueue import options
+from workerqueue import option_values, options
 from workerqueue.database import jobs, statements
 
 NOW: Final = "statement_timestamp()"
@@ -49,7 +49,7 @@ def _dead_by_process() -> None:
 
 
 def _delay_by_process() -> None:
-    due = options.due_option
+    due = option_values.due_option
 
     def by_own_clock(*settings: datetime | timedelta | float | None) -> tuple[datetime | None, timedelta]:
         at, delay = due(*settings)
